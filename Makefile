@@ -1,0 +1,99 @@
+# Every target works from a fresh clone: it makes .venv and installs what it needs.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# ONNX Runtime for this machine: `gpu` where an NVIDIA GPU answers, `cpu` elsewhere. Override
+# with `make ORT=cpu ...`. Never both: installed together they leave a CPU-only module.
+ORT ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+
+# PyTorch is installed first and by itself, so that nothing else decides which build it is. A
+# CPU build that pip finds by itself (a local wheel, a configured index) is preferred by its
+# version; otherwise name PyTorch's index of CPU builds:
+#   make export TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+
+MODELS ?= models
+PACKAGES := voxport.graphs voxport.export voxport.runtime
+SOURCES := graphs export runtime tests benchmarks
+
+.DEFAULT_GOAL := help
+.PHONY: help export verify test demo bench-export lint format typecheck check clean distclean
+
+help:
+	@echo "make export       real checkpoints -> verified ONNX artifacts in $(MODELS)/"
+	@echo "make verify       repeat all checks on the artifacts in $(MODELS)/"
+	@echo "make demo         who is active when in a 30 s recording"
+	@echo "make test         the test suite"
+	@echo "make bench-export time of each export, and PyTorch against ONNX Runtime"
+	@echo "make check        lint and typecheck"
+	@echo "make clean        remove artifacts and caches; distclean: .venv too"
+
+# One stamp per set of extras; a changed pyproject.toml or another ORT installs again.
+STAMP = $(VENV)/.stamp-$(1)-$(ORT)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(call STAMP,torch): $(VENV)/bin/python
+	$(PIP) install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) '$(TORCH)'
+	@touch $@
+
+$(call STAMP,export): $(call STAMP,torch) pyproject.toml
+	$(PIP) uninstall -y $(if $(filter gpu,$(ORT)),onnxruntime,onnxruntime-gpu)
+	$(PIP) install -e '.[export,$(ORT)]'
+	@touch $@
+
+$(call STAMP,test): $(call STAMP,export)
+	$(PIP) install -e '.[export,$(ORT),test]'
+	@touch $@
+
+$(call STAMP,dev): $(call STAMP,test)
+	$(PIP) install -e '.[export,$(ORT),test,dev]'
+	@touch $@
+
+export: $(call STAMP,export)
+	$(BIN)/voxport export -o $(MODELS)
+
+verify: $(MODELS)/manifest.json
+	$(BIN)/voxport verify $(MODELS)
+
+$(MODELS)/manifest.json: | $(call STAMP,export)
+	$(BIN)/voxport export -o $(MODELS)
+
+test: $(call STAMP,test)
+	$(BIN)/python -m pytest
+
+demo: $(MODELS)/manifest.json
+	$(BIN)/voxport demo --models $(MODELS) "$$($(BIN)/voxport fetch sample.wav)"
+
+bench-export: $(call STAMP,export)
+	$(BIN)/python benchmarks/bench_export.py
+
+lint: $(call STAMP,dev)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+format: $(call STAMP,dev)
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+# On an installed copy: checkers do not follow the folder mapping of an editable install.
+typecheck: $(call STAMP,dev)
+	rm -rf build/typecheck
+	$(PIP) install --no-deps --target build/typecheck .
+	MYPYPATH=build/typecheck $(BIN)/mypy --namespace-packages --explicit-package-bases \
+		$(foreach package,$(PACKAGES),-p $(package))
+
+check: lint typecheck
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find graphs export runtime tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
+	find $(MODELS) -mindepth 1 ! -name README.md -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

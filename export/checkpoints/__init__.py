@@ -1,0 +1,20 @@
+"""Checkpoints: found, fetched, checked and read, without running anything that they contain."""
+
+from .fetch import available, fetch
+from .loading import (
+    EmbeddingCheckpoint,
+    Provenance,
+    SegmentationCheckpoint,
+    load_embedding,
+    load_segmentation,
+)
+
+__all__ = [
+    "EmbeddingCheckpoint",
+    "Provenance",
+    "SegmentationCheckpoint",
+    "available",
+    "fetch",
+    "load_embedding",
+    "load_segmentation",
+]

@@ -1,0 +1,145 @@
+"""``voxport export`` and ``voxport verify``. Light to import: torch is loaded when they run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..runtime.commands import Command
+from ..runtime.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from .networks import Networks
+
+_PRECISIONS = ("fp32", "fp16", "int8")
+_FAMILIES = ("campplus", "wespeaker")
+_NEEDED = ("torch", "onnx", "onnxsim", "onnxruntime", "filelock")
+
+
+def _add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("checkpoints (defaults: segmentation-3.0 and CAM++)")
+    group.add_argument("--segmentation", type=Path, metavar="PATH", help="a PyanNet checkpoint")
+    group.add_argument(
+        "--embedding",
+        action="append",
+        choices=_FAMILIES,
+        help="embedding network, may be repeated; the first one goes into diarization_window",
+    )
+    group.add_argument(
+        "--embedding-checkpoint",
+        action="append",
+        type=Path,
+        metavar="PATH",
+        help="its checkpoint; one per --embedding, in the same order",
+    )
+    group.add_argument("--max-speakers", type=int, metavar="N", help="if the checkpoint omits it")
+    group.add_argument(
+        "--max-simultaneous", type=int, metavar="N", help="if the checkpoint omits it"
+    )
+
+
+def _add_post_embedding_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("post_embedding")
+    group.add_argument("--activity-threshold", type=float, default=10.0, metavar="FRAMES")
+    group.add_argument("--min-duration", type=float, default=1.0, metavar="SECONDS")
+
+
+def _configure_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--out", type=Path, default=Path("models"), metavar="FOLDER")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="an artifact; may be repeated"
+    )
+    parser.add_argument(
+        "--precisions",
+        type=lambda text: tuple(text.split(",")),
+        default=_PRECISIONS,
+        metavar="P,P",
+        help=f"of {', '.join(_PRECISIONS)}",
+    )
+    _add_checkpoint_options(parser)
+    _add_post_embedding_options(parser)
+
+
+def _configure_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("models"))
+    _add_checkpoint_options(parser)
+    _add_post_embedding_options(parser)
+
+
+def _require_export_extra() -> None:
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"this command needs {', '.join(missing)}: `pip install voxport[export,cpu]`"
+        )
+
+
+def _networks(options: argparse.Namespace) -> Networks:
+    from .checkpoints import load_embedding, load_segmentation  # noqa: PLC0415 -- loads torch
+    from .errors import ExportError  # noqa: PLC0415
+    from .networks import Networks  # noqa: PLC0415
+
+    families = options.embedding or ["campplus"]
+    paths = options.embedding_checkpoint or []
+    if len(set(families)) != len(families):
+        raise ExportError("an embedding network can be given once")
+    if len(paths) > len(families):
+        raise ExportError("more --embedding-checkpoint than --embedding: say which is which")
+    paths += [None] * (len(families) - len(paths))
+    segmentation = load_segmentation(
+        options.segmentation,
+        max_speakers=options.max_speakers,
+        max_simultaneous=options.max_simultaneous,
+    )
+    embeddings = [load_embedding(f, p) for f, p in zip(families, paths, strict=True)]
+    return Networks(segmentation, tuple(embeddings))
+
+
+def _export(options: argparse.Namespace) -> int:
+    _require_export_extra()
+    from .run import run_export  # noqa: PLC0415 -- loads torch
+
+    run_export(
+        _networks(options),
+        options.out,
+        precisions=options.precisions,
+        only=tuple(options.only),
+        activity_threshold_frames=options.activity_threshold,
+        min_duration_s=options.min_duration,
+    )
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    _require_export_extra()
+    from .run import run_verify  # noqa: PLC0415 -- loads torch
+
+    return run_verify(
+        _networks(options),
+        options.folder,
+        activity_threshold_frames=options.activity_threshold,
+        min_duration_s=options.min_duration,
+    )
+
+
+def _configure_fetch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="+", help="a registered checkpoint or recording")
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    _require_export_extra()
+    from .checkpoints import fetch  # noqa: PLC0415 -- loads torch
+
+    for name in options.name:
+        sys.stdout.write(f"{fetch(name)}\n")
+    return 0
+
+
+FETCH = Command(
+    "fetch a registered file into the cache and print its path", _configure_fetch, _fetch
+)
+EXPORT = Command("make verified artifacts from checkpoints", _configure_export, _export)
+VERIFY = Command("repeat all checks on existing artifacts", _configure_verify, _verify)

@@ -1,0 +1,96 @@
+"""The networks of one export: checkpoints, and the torch modules made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from ..graphs import (
+    CAMPPLUS_FBANK,
+    WESPEAKER_FBANK,
+    CamPlusPlusConfig,
+    CamPlusPlusTrunk,
+    DiarizationWindow,
+    FbankConfig,
+    ResNetConfig,
+    ResNetTrunk,
+    Segmentation,
+    SegmentationMasks,
+    SpeakerEmbedding,
+)
+from .checkpoints import EmbeddingCheckpoint, Provenance, SegmentationCheckpoint
+from .errors import ExportError
+
+_FBANKS: Mapping[str, FbankConfig] = {"campplus": CAMPPLUS_FBANK, "wespeaker": WESPEAKER_FBANK}
+
+
+@dataclass(frozen=True)
+class Networks:
+    """A segmentation network and one or more embedding networks; the first one is primary."""
+
+    segmentation: SegmentationCheckpoint
+    embeddings: tuple[EmbeddingCheckpoint, ...]
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        return tuple(checkpoint.family for checkpoint in self.embeddings)
+
+    @property
+    def primary_family(self) -> str:
+        return self.families[0]
+
+    def embedding(self, family: str) -> EmbeddingCheckpoint:
+        """The embedding checkpoint of a family.
+
+        Raises:
+            ExportError: this export has none of that family.
+        """
+        for checkpoint in self.embeddings:
+            if checkpoint.family == family:
+                return checkpoint
+        raise ExportError(f"this export has no {family} checkpoint; it has {self.families}")
+
+    def provenance(self, network: str) -> Provenance:
+        """Where the weights of ``segmentation`` or of an embedding family came from."""
+        checkpoint: Any = (
+            self.segmentation if network == "segmentation" else self.embedding(network)
+        )
+        provenance: Provenance = checkpoint.provenance
+        return provenance
+
+
+def segmentation_module(networks: Networks) -> Segmentation:
+    checkpoint = networks.segmentation
+    return Segmentation(checkpoint.config).load_original(checkpoint.state)
+
+
+def fbank_config(networks: Networks, family: str) -> FbankConfig:
+    """The features of a family, with as many mel bins as its checkpoint takes."""
+    num_mel_bins = networks.embedding(family).config.feature_size
+    return replace(_FBANKS[family], num_mel_bins=num_mel_bins)
+
+
+def _trunk(checkpoint: EmbeddingCheckpoint) -> CamPlusPlusTrunk | ResNetTrunk:
+    if isinstance(checkpoint.config, CamPlusPlusConfig):
+        return CamPlusPlusTrunk(checkpoint.config).load_original(checkpoint.state)
+    if isinstance(checkpoint.config, ResNetConfig):
+        return ResNetTrunk(checkpoint.config).load_original(checkpoint.state)
+    raise ExportError(f"no trunk for {checkpoint.config!r}")
+
+
+def embedding_module(networks: Networks, family: str) -> SpeakerEmbedding:
+    return SpeakerEmbedding(fbank_config(networks, family), _trunk(networks.embedding(family)))
+
+
+def diarization_window_module(networks: Networks) -> DiarizationWindow:
+    segmentation = SegmentationMasks(segmentation_module(networks))
+    return DiarizationWindow(segmentation, embedding_module(networks, networks.primary_family))
+
+
+def evaluation_mode(build: Callable[[Networks], nn.Module], networks: Networks) -> nn.Module:
+    """The module of a spec, ready for tracing: evaluation mode, no gradients."""
+    module: nn.Module = build(networks)
+    return module.eval().requires_grad_(False)

@@ -1,0 +1,89 @@
+"""The two jobs of the export side, from networks to a published or verified folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from .errors import ExportError
+from .networks import Networks
+from .pipeline import ExportResult, export_artifacts, log_to_stderr, selected
+from .publishing import REPORT_NAME, existing_manifest, locked, publish
+from .report import report
+from .specs import PRECISIONS, export_specs
+from .speech import verification_speech
+from .verify import verify_folder
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run PyTorch on one thread: figures do not depend on the machine's cores, and recurrent
+    layers do not stall at their thousands of barriers where other processes compete for them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def run_export(  # noqa: PLR0913 -- one keyword per command-line option
+    networks: Networks,
+    folder: Path,
+    *,
+    precisions: tuple[str, ...] = PRECISIONS,
+    only: tuple[str, ...] = (),
+    activity_threshold_frames: float = 10.0,
+    min_duration_s: float = 1.0,
+) -> ExportResult:
+    """Make, verify and publish artifacts into ``folder``; what it already has is kept.
+
+    Raises:
+        GateError: an artifact failed verification; the folder is unchanged.
+        ExportError: an unknown artifact or precision, or a folder that cannot be written.
+    """
+    wanted = tuple(p for p in PRECISIONS if p in precisions)
+    if set(precisions) - set(PRECISIONS):
+        raise ExportError(f"precisions must be of {PRECISIONS}, got {precisions}")
+    specs = export_specs(
+        networks,
+        activity_threshold_frames=activity_threshold_frames,
+        min_duration_s=min_duration_s,
+    )
+    chosen = selected(specs, only)
+    with _one_thread(), locked(folder):
+        result = export_artifacts(chosen, networks, verification_speech(), wanted, log_to_stderr)
+        rows = tuple(staged.row for staged in result.staged)
+        manifest = existing_manifest(folder).merged(rows)
+        publish(folder, result.staged, manifest, report(manifest, result.omissions))
+    seconds = sum(result.seconds.values())
+    log_to_stderr(
+        f"{len(rows)} artifacts verified and published in {folder} ({seconds:.0f} s); "
+        f"see {folder / REPORT_NAME}"
+    )
+    return result
+
+
+def run_verify(
+    networks: Networks,
+    folder: Path,
+    *,
+    activity_threshold_frames: float = 10.0,
+    min_duration_s: float = 1.0,
+) -> int:
+    """Repeat the gates on ``folder``; returns 0 if all is well, 1 with findings on stderr."""
+    specs = export_specs(
+        networks,
+        activity_threshold_frames=activity_threshold_frames,
+        min_duration_s=min_duration_s,
+    )
+    with _one_thread():
+        findings = verify_folder(folder, specs, networks, verification_speech(), log_to_stderr)
+    for finding in findings:
+        log_to_stderr(f"FAILED {finding}")
+    verdict = f"{len(findings)} problems" if findings else "all artifacts pass"
+    log_to_stderr(f"{folder}: {verdict}")
+    return 1 if findings else 0

@@ -1,0 +1,225 @@
+"""The gates: structure, numbers, decisions. Their results go into the manifest and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from . import measures
+from .cases import Case
+from .limits import ARTIFACT, REAUTHORED, Limits
+from .measures import EmbeddingDecisions, Mismatch
+from .references import Reference
+
+if TYPE_CHECKING:
+    from ..networks import Networks
+    from ..specs import ExportSpec
+
+Arrays = dict[str, npt.NDArray[Any]]
+Runner = Callable[[Arrays], Arrays]
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """One gate: its figures, the limits they were held to, and what failed."""
+
+    gate: str
+    output: str
+    figures: dict[str, float] = field(default_factory=dict)
+    limits: dict[str, float] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return not self.problems
+
+    def to_json(self) -> dict[str, Any]:
+        """For the manifest; figures rounded to what they mean."""
+        figures = {name: float(f"{value:.4g}") for name, value in self.figures.items()}
+        return {
+            "gate": self.gate,
+            "output": self.output,
+            "figures": figures,
+            "limits": self.limits,
+            "passed": self.passed,
+        }
+
+    def __str__(self) -> str:
+        figures = ", ".join(f"{name} {value:.3g}" for name, value in self.figures.items())
+        verdict = "ok" if self.passed else "FAILED: " + "; ".join(self.problems)
+        return f"{self.gate} / {self.output}: {figures or '-'}: {verdict}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Expected and observed outputs of one case."""
+
+    case: Case
+    expected: Arrays
+    observed: Arrays
+
+
+def run_module(module: nn.Module, inputs: Arrays) -> tuple[torch.Tensor, ...]:
+    """The outputs of a torch module on numpy inputs, always as a tuple."""
+    with torch.inference_mode():
+        outputs = module(*(torch.from_numpy(array) for array in inputs.values()))
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+@dataclass
+class Verifier:
+    """Runs one spec's cases through original, module and artifacts, and judges the results.
+
+    What does not depend on the artifact is computed once for all its precisions.
+    """
+
+    spec: ExportSpec
+    networks: Networks
+    module: nn.Module
+    cases: list[Case]
+    _module_outputs: dict[str, Arrays] = field(default_factory=dict)
+
+    def reauthored(self) -> list[GateResult]:
+        """Stage one: the module that is exported against the original implementation."""
+        with torch.inference_mode():
+            comparisons = [self._against_original(case) for case in self.cases]
+        return self._judge("original", comparisons, REAUTHORED)
+
+    def _against_original(self, case: Case) -> Comparison:
+        original = self.spec.reference(self.networks, case.inputs)
+        return Comparison(case, original, self._outputs(case))
+
+    def artifact(self, precision: str, run: Runner) -> list[GateResult]:
+        """Stage two: what a session computes against the module, to the precision's limits."""
+        reference: Reference = self.spec.reference
+        comparisons = []
+        with torch.inference_mode():
+            for case in self.cases:
+                observed = run(case.inputs)
+                given = reference.given(self.module, case.inputs, observed)
+                expected = {**self._outputs(case), **given}
+                comparisons.append(Comparison(case, expected, observed))
+        return self._judge("pytorch", comparisons, ARTIFACT[precision])
+
+    def _outputs(self, case: Case) -> Arrays:
+        if case.name not in self._module_outputs:
+            names = [spec.name for spec in self.spec.outputs]
+            outputs = run_module(self.module, case.inputs)
+            arrays = {n: t.numpy() for n, t in zip(names, outputs, strict=True)}
+            self._module_outputs[case.name] = arrays
+        return self._module_outputs[case.name]
+
+    def _judge(
+        self, gate: str, comparisons: list[Comparison], limits: Mapping[str, Limits]
+    ) -> list[GateResult]:
+        results = []
+        for name, kind in self.spec.kinds.items():
+            problems = list(_incomparable(name, comparisons))
+            figures: dict[str, float] = {}
+            if not problems:
+                figures = _FIGURES[kind](name, comparisons)
+                if kind == "embeddings" and "changed_pairs" in limits[kind]:
+                    figures |= self._embedding_decisions(name, comparisons)
+                problems = _exceeded(figures, limits[kind])
+            results.append(GateResult(gate, name, figures, dict(limits[kind]), tuple(problems)))
+        return results
+
+    def _embedding_decisions(self, name: str, comparisons: list[Comparison]) -> dict[str, float]:
+        decisions = EmbeddingDecisions()
+        for item in _deciding(comparisons):
+            decisions.add(item.expected[name], item.observed[name], _activity(item))
+        recipe = self.spec.recipe(self.networks)
+        return decisions.judge(recipe.get("embedding", recipe)["same_speaker_distance"])
+
+
+def _activity(item: Comparison) -> npt.NDArray[Any]:
+    """(B, S) frames of each speaker: of the masks given, or of the clean masks found."""
+    if "masks" in item.case.inputs:
+        given: npt.NDArray[Any] = item.case.inputs["masks"].sum(axis=-1)
+        return given
+    found: npt.NDArray[Any] = item.observed["clean_masks"].sum(axis=1)
+    return found
+
+
+def _incomparable(name: str, comparisons: list[Comparison]) -> Iterable[str]:
+    for item in comparisons:
+        try:
+            measures.check_comparable(name, item.expected[name], item.observed[name])
+        except Mismatch as mismatch:
+            yield f"case '{item.case.name}': {mismatch}"
+        if item.observed[name].dtype != np.float32:
+            yield f"case '{item.case.name}': {name} is {item.observed[name].dtype}"
+
+
+def _exceeded(figures: Mapping[str, float], limits: Limits) -> list[str]:
+    """Figures beyond their limits; a limit without its figure fails too."""
+    return [
+        f"{name} is {figures.get(name, float('nan')):.4g}, at most {limit:g} allowed"
+        for name, limit in limits.items()
+        if not figures.get(name, float("nan")) <= limit
+    ]
+
+
+def _deciding(comparisons: list[Comparison]) -> list[Comparison]:
+    return [item for item in comparisons if item.case.decides]
+
+
+def _worst(measure: Callable[[Any, Any], float], name: str, comparisons: list[Comparison]) -> float:
+    gated = [item for item in comparisons if item.case.numbers]
+    return max((measure(item.expected[name], item.observed[name]) for item in gated), default=0.0)
+
+
+def _share(
+    count: Callable[[Any, Any], tuple[int, int]], name: str, comparisons: list[Comparison]
+) -> tuple[int, int]:
+    counts = [count(item.expected[name], item.observed[name]) for item in _deciding(comparisons)]
+    return sum(part for part, _ in counts), sum(whole for _, whole in counts)
+
+
+def _log_probs(name: str, comparisons: list[Comparison]) -> dict[str, float]:
+    flipped, frames = _share(measures.flipped_frames, name, comparisons)
+    return {
+        "max_abs": _worst(measures.max_abs, name, comparisons),
+        "speech_max_abs": _worst(measures.max_abs, name, _deciding(comparisons)),
+        "frames": frames,
+        "flipped": flipped,
+        "flipped_share": flipped / max(1, frames),
+    }
+
+
+def _masks(name: str, comparisons: list[Comparison]) -> dict[str, float]:
+    changed, frames = _share(measures.changed_frames, name, comparisons)
+    return {"frames": frames, "changed": changed, "changed_share": changed / max(1, frames)}
+
+
+def _embeddings(name: str, comparisons: list[Comparison]) -> dict[str, float]:
+    def cosine(expected: npt.NDArray[Any], observed: npt.NDArray[Any]) -> float:
+        return float(measures.cosine_distances(expected, observed).max(initial=0.0))
+
+    return {
+        "relative_max_abs": _worst(measures.relative_max_abs, name, comparisons),
+        "cosine_distance": _worst(cosine, name, _deciding(comparisons)),
+    }
+
+
+def _numbers(name: str, comparisons: list[Comparison]) -> dict[str, float]:
+    return {
+        "max_abs": _worst(measures.max_abs, name, comparisons),
+        "mean_abs": _worst(measures.mean_abs, name, comparisons),
+    }
+
+
+_FIGURES: Mapping[str, Callable[[str, list[Comparison]], dict[str, float]]] = {
+    "log_probs": _log_probs,
+    "masks": _masks,
+    "embeddings": _embeddings,
+    "features": _numbers,
+    "distances": _numbers,
+    "exact": _numbers,
+}

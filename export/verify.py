@@ -1,0 +1,117 @@
+"""Repeat the gates on published files: trust nothing that lies in the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..runtime.errors import ArtifactError
+from ..runtime.manifest import MANIFEST_NAME, ArtifactRow, Manifest
+from .networks import Networks, evaluation_mode
+from .onnx_graph import OPSET
+from .pipeline import Log, artifact_gates, describe
+from .publishing import sha256_hex
+from .specs import ExportSpec
+from .verification.cases import Speech
+from .verification.gates import Verifier
+from .verification.structure import op_histogram
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong with a published artifact."""
+
+    path: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.problem}"
+
+
+def verify_folder(
+    folder: Path, specs: list[ExportSpec], networks: Networks, speech: Speech, log: Log
+) -> list[Finding]:
+    """Check every artifact of a folder: files, hashes, descriptions, then all gates.
+
+    ``specs`` and ``networks`` are those of the checkpoints that the artifacts were made of.
+
+    Raises:
+        ArtifactNotFoundError: the folder has no manifest.
+        ArtifactError: the manifest is damaged.
+    """
+    manifest = Manifest.read(folder / MANIFEST_NAME)
+    findings = list(_stray_files(folder, manifest))
+    if not manifest.artifacts:
+        findings.append(Finding(MANIFEST_NAME, "lists no artifact"))
+    by_name = {spec.name: spec for spec in specs}
+    for name in sorted({row.name for row in manifest.artifacts}):
+        rows = [row for row in manifest.artifacts if row.name == name]
+        if name not in by_name:
+            problem = f"{name} is not an artifact that these checkpoints give"
+            findings += [Finding(row.path, problem) for row in rows]
+            continue
+        log(f"{name}: verifying {', '.join(row.precision for row in rows)}")
+        findings += _verify_rows(folder, rows, by_name[name], networks, speech)
+    return findings
+
+
+def _stray_files(folder: Path, manifest: Manifest) -> Iterator[Finding]:
+    listed = {row.path for row in manifest.artifacts}
+    for path in sorted(folder.glob("*.onnx")):
+        if path.name not in listed:
+            yield Finding(path.name, "is not in the manifest: unverified")
+
+
+def _verify_rows(
+    folder: Path, rows: list[ArtifactRow], spec: ExportSpec, networks: Networks, speech: Speech
+) -> Iterator[Finding]:
+    module = evaluation_mode(spec.build, networks)
+    verifier = Verifier(spec, networks, module, spec.cases(networks, speech))
+    for gate in verifier.reauthored():
+        if not gate.passed:
+            yield Finding(spec.name, str(gate))
+    for row in rows:
+        yield from (Finding(row.path, p) for p in _row_problems(folder, row, verifier))
+
+
+def _row_problems(folder: Path, row: ArtifactRow, verifier: Verifier) -> Iterator[str]:
+    if row.precision not in verifier.spec.precisions or row.format != "onnx":
+        yield f"{row.format} {row.precision} is not a variant of {row.name}"
+        return
+    try:
+        content = (folder / row.path).read_bytes()
+    except OSError as error:
+        yield f"unreadable: {error}"
+        return
+    digest = sha256_hex(content)
+    if digest != row.sha256:
+        yield f"SHA-256 is {digest}, but {row.sha256} was published: the file has changed"
+    expected = describe(verifier.spec, row.precision, verifier.networks)
+    if row.description != expected:
+        yield f"the manifest describes {row.description}, but the export gives {expected}"
+    try:
+        gates = artifact_gates(verifier, expected, content)
+    except ArtifactError as error:
+        yield str(error)
+        return
+    yield from (str(gate) for gate in gates if not gate.passed)
+    yield from _manifest_problems(row, content)
+
+
+def _manifest_problems(row: ArtifactRow, content: bytes) -> Iterator[str]:
+    """Facts of the manifest that the file contradicts."""
+    import onnx  # noqa: PLC0415 -- only to count the nodes of a file that the gates have accepted
+
+    try:
+        ops = op_histogram(onnx.load_from_string(content))
+    except Exception as error:
+        yield f"not an ONNX file: {error}"
+        return
+    facts = {"size_bytes": len(content), "ops": ops, "opset": OPSET}
+    for name, value in facts.items():
+        if getattr(row, name) != value:
+            yield f"the manifest says {name} {getattr(row, name)}, but the file has {value}"
+    for gate in row.gates:
+        if gate.get("passed") is not True:
+            yield f"the manifest lists a gate that did not pass: {gate.get('gate')}"

@@ -1,0 +1,42 @@
+"""What voxport exports: pure torch modules, free of files, ONNX and CoreML.
+
+Every module here is written so that tracing it yields a small, static graph: no ``unfold``,
+``as_strided``, FFT, complex numbers, loops over frames or branches on data.
+"""
+
+from .campplus import CamPlusPlusConfig, CamPlusPlusTrunk
+from .cosine import CosineDistance
+from .embedding import SpeakerEmbedding
+from .fbank import CAMPPLUS_FBANK, WESPEAKER_FBANK, FbankConfig, KaldiFbank
+from .masks import EmbeddingInputs, clean_masks, embedding_masks
+from .pooling import masked_statistics, nearest_resample
+from .post_embedding import PostEmbedding
+from .powerset import Powerset, PowersetConfig
+from .resnet import ResNetConfig, ResNetTrunk
+from .segmentation import Segmentation, SegmentationConfig, SegmentationMasks
+from .window import DiarizationWindow
+
+__all__ = [
+    "CAMPPLUS_FBANK",
+    "WESPEAKER_FBANK",
+    "CamPlusPlusConfig",
+    "CamPlusPlusTrunk",
+    "CosineDistance",
+    "DiarizationWindow",
+    "EmbeddingInputs",
+    "FbankConfig",
+    "KaldiFbank",
+    "PostEmbedding",
+    "Powerset",
+    "PowersetConfig",
+    "ResNetConfig",
+    "ResNetTrunk",
+    "Segmentation",
+    "SegmentationConfig",
+    "SegmentationMasks",
+    "SpeakerEmbedding",
+    "clean_masks",
+    "embedding_masks",
+    "masked_statistics",
+    "nearest_resample",
+]

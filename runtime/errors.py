@@ -1,0 +1,31 @@
+"""Typed errors: what was wrong, with which file, and what to do about it."""
+
+from __future__ import annotations
+
+
+class VoxportError(Exception):
+    """Base of every error that voxport raises on purpose."""
+
+
+class ArtifactError(VoxportError):
+    """An artifact or manifest is missing, damaged or not what it claims to be."""
+
+
+class ArtifactNotFoundError(ArtifactError):
+    """No artifact of that name and precision in any of the places looked at."""
+
+
+class InputError(VoxportError, ValueError):
+    """Arrays passed to a session do not fit the artifact's declared inputs."""
+
+
+class AudioError(VoxportError, ValueError):
+    """Audio that cannot be used: unreadable, empty, not finite, of the wrong shape."""
+
+
+class DeviceError(VoxportError):
+    """The requested device cannot be used here."""
+
+
+class MissingDependencyError(VoxportError):
+    """An optional package is needed for this; the message says which and how to install it."""

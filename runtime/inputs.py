@@ -1,0 +1,77 @@
+"""Checks of a session's inputs against what the artifact declares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InputError
+from .manifest import Description, TensorSpec
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def checked_inputs(description: Description, arrays: Mapping[str, Any]) -> Arrays:
+    """The inputs as contiguous arrays, in declared order.
+
+    Raises:
+        InputError: a missing or unknown name, a wrong dtype, rank or size, axes of one name with
+            different sizes, or values that are not finite.
+    """
+    declared = ", ".join(map(str, description.inputs))
+    names = {spec.name for spec in description.inputs}
+    missing, unknown = names - set(arrays), set(arrays) - names
+    if missing or unknown:
+        problem = f"missing {sorted(missing)}" if missing else f"unknown {sorted(unknown)}"
+        raise InputError(f"{description.name}: {problem}; the inputs are: {declared}")
+    sizes: dict[str, tuple[int, str]] = {}
+    checked = {}
+    for spec in description.inputs:
+        array = _checked_array(description.name, spec, arrays[spec.name])
+        _check_axes(description, spec, array.shape, sizes)
+        checked[spec.name] = np.ascontiguousarray(array)
+    return checked
+
+
+def _checked_array(artifact: str, spec: TensorSpec, value: Any) -> npt.NDArray[Any]:
+    if not isinstance(value, np.ndarray):
+        raise InputError(f"{artifact}: {spec} must be a numpy array, got {type(value).__name__}")
+    if value.dtype != np.dtype(spec.dtype):
+        raise InputError(
+            f"{artifact}: expected {spec}, got dtype {value.dtype}: convert it explicitly, "
+            f"e.g. {spec.name}.astype(np.{spec.dtype})"
+        )
+    if value.ndim != len(spec.axes):
+        raise InputError(f"{artifact}: expected {spec}, got shape {value.shape}")
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        raise InputError(f"{artifact}: {spec.name} holds NaN or infinite values")
+    return value
+
+
+def _check_axes(
+    description: Description,
+    spec: TensorSpec,
+    shape: tuple[int, ...],
+    sizes: dict[str, tuple[int, str]],
+) -> None:
+    """Compare ``shape`` with the declared axes; ``sizes`` collects the named ones of a call."""
+    artifact = description.name
+    for axis, size in zip(spec.axes, shape, strict=True):
+        if isinstance(axis, int):
+            if size != axis:
+                raise InputError(f"{artifact}: expected {spec}, got shape {shape}")
+            continue
+        minimum = description.minimums.get(axis, 1)
+        if size < minimum:
+            raise InputError(
+                f"{artifact}: {spec.name} has {size} {axis}, but needs at least {minimum}"
+            )
+        known, owner = sizes.setdefault(axis, (size, spec.name))
+        if known != size:
+            raise InputError(
+                f"{artifact}: {owner} has {known} {axis}, but {spec.name} has {size} "
+                f"(shape {shape}, expected {spec})"
+            )

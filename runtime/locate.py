@@ -1,0 +1,43 @@
+"""Where artifacts are looked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from .cache import cache_dir
+from .errors import ArtifactNotFoundError
+from .manifest import MANIFEST_NAME
+
+
+def model_folders(
+    models: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None
+) -> list[Path]:
+    """Folders in the order in which they are looked at.
+
+    ``models`` if given, and then nothing else; otherwise ``VOXPORT_MODELS``, ``./models`` and the
+    ``models`` folder of the user's cache.
+    """
+    if models is not None:
+        return [Path(models)]
+    variable = (os.environ if environ is None else environ).get("VOXPORT_MODELS")
+    named = [Path(variable)] if variable else []
+    return [*named, Path("models"), cache_dir() / "models"]
+
+
+def find_models(models: str | os.PathLike[str] | None = None) -> Path:
+    """The first of ``model_folders`` that holds a manifest.
+
+    Raises:
+        ArtifactNotFoundError: none does; the message names all of them.
+    """
+    folders = model_folders(models)
+    for folder in folders:
+        if (folder / MANIFEST_NAME).is_file():
+            return folder
+    places = ", ".join(str(folder.absolute()) for folder in folders)
+    raise ArtifactNotFoundError(
+        f"no {MANIFEST_NAME} in any of: {places}. Run `voxport export` (or `make export`), pass "
+        "models=..., or set VOXPORT_MODELS."
+    )

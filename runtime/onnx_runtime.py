@@ -1,0 +1,39 @@
+"""ONNX Runtime, imported on first use, with an error that helps where it is missing."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from .errors import MissingDependencyError
+
+
+def import_onnxruntime() -> ModuleType:
+    """The ``onnxruntime`` module.
+
+    Raises:
+        MissingDependencyError: no ONNX Runtime wheel is installed.
+    """
+    try:
+        import onnxruntime  # noqa: PLC0415 -- which wheel provides it is the user's choice
+    except ImportError as error:
+        raise MissingDependencyError(
+            "ONNX Runtime is not installed: `pip install voxport[cpu]`, or `voxport[gpu]` on a "
+            "machine with an NVIDIA GPU (never both)"
+        ) from error
+    module: ModuleType = onnxruntime
+    return module
+
+
+def load_errors(ort: ModuleType) -> tuple[type[Exception], ...]:
+    """What loading or running a graph may raise; these have no common base of their own."""
+    binding = ort.capi.onnxruntime_pybind11_state
+    return (
+        binding.EPFail,
+        binding.EngineError,
+        binding.Fail,
+        binding.InvalidArgument,
+        binding.InvalidGraph,
+        binding.InvalidProtobuf,
+        binding.NotImplemented,
+        binding.RuntimeException,
+    )
