@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,8 +27,7 @@ def to_int8(model: onnx.ModelProto, how: Int8) -> onnx.ModelProto:
     """A quantised copy of an FP32 graph; inputs and outputs keep their types."""
     quantised = onnx.ModelProto()
     quantised.CopyFrom(model)
-    if how.weights:
-        _quantise_convolution_weights(quantised)
+    _quantise_convolution_weights(quantised, how.has_int8_weights)
     return _with_int8_lstms(quantised) if how.lstm else quantised
 
 
@@ -72,14 +71,15 @@ def symmetric_int8(
     return values.clip(-127, 127).astype(np.int8), scale
 
 
-def _quantise_convolution_weights(model: onnx.ModelProto) -> None:
+def _quantise_convolution_weights(
+    model: onnx.ModelProto, chosen: Callable[[NodeProto], bool]
+) -> None:
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     nodes: list[NodeProto] = []
     replaced: dict[str, str] = {}
     for node in graph.node:
-        # The features stay exact: their convolution is a Fourier transform, not a learnt layer.
-        if node.op_type == "Conv" and "/trunk/" in node.name and node.input[1] in weights:
+        if chosen(node) and node.input[1] in weights:
             name = node.input[1]
             if name not in replaced and np.prod(weights[name].dims) >= _MIN_WEIGHT_SIZE:
                 replaced[name] = f"{name}.dequantised"

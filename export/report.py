@@ -18,6 +18,7 @@ _LABELS = {
     "changed": "{value:.0f} of {frames:.0f} frames change",
     "cosine_distance": "cosine {value:.1e}",
     "changed_pairs": "{value:.0f} of {pairs:.0f} decisions change",
+    "close_pairs": "{value:.0f} at the threshold",
     "relative_max_abs": "max rel {value:.1e}",
     "max_abs": "max abs {value:.1e}",
     "mean_abs": "mean abs {value:.1e}",
@@ -81,7 +82,7 @@ def _summary(entry: dict[str, Any]) -> str:
     shown = [
         text.format(value=figures[name], **{k: figures.get(k, 0) for k in ("frames", "pairs")})
         for name, text in _LABELS.items()
-        if name in figures
+        if name in figures and (figures[name] or name != "close_pairs")
     ]
     return f"{entry['output']}: {', '.join(shown)}"
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-import torch
 
 from .errors import ExportError
 from .networks import Networks
@@ -16,18 +12,6 @@ from .report import report
 from .specs import PRECISIONS, export_specs
 from .speech import verification_speech
 from .verify import verify_folder
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Run PyTorch on one thread: figures do not depend on the machine's cores, and recurrent
-    layers do not stall at their thousands of barriers where other processes compete for them."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def run_export(  # noqa: PLR0913 -- one keyword per command-line option
@@ -54,7 +38,7 @@ def run_export(  # noqa: PLR0913 -- one keyword per command-line option
         min_duration_s=min_duration_s,
     )
     chosen = selected(specs, only)
-    with _one_thread(), locked(folder):
+    with locked(folder):
         result = export_artifacts(chosen, networks, verification_speech(), wanted, log_to_stderr)
         rows = tuple(staged.row for staged in result.staged)
         manifest = existing_manifest(folder).merged(rows)
@@ -80,8 +64,7 @@ def run_verify(
         activity_threshold_frames=activity_threshold_frames,
         min_duration_s=min_duration_s,
     )
-    with _one_thread():
-        findings = verify_folder(folder, specs, networks, verification_speech(), log_to_stderr)
+    findings = verify_folder(folder, specs, networks, verification_speech(), log_to_stderr)
     for finding in findings:
         log_to_stderr(f"FAILED {finding}")
     verdict = f"{len(findings)} problems" if findings else "all artifacts pass"

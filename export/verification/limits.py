@@ -11,25 +11,23 @@ REAUTHORED: Mapping[str, Limits] = {
     # The original itself, in float32, is within 2.3e-3 of its float64 self.
     "log_probs": {"max_abs": 5e-3, "flipped_share": 0.0},
     "masks": {"changed_share": 0.0},
-    "embeddings": {"relative_max_abs": 1e-4},
+    "embeddings": {"relative_max_abs": 1e-4, "changed_pairs": 0, "changed_partition": 0},
     "features": {"max_abs": 2e-3, "mean_abs": 1e-5},
     "distances": {"max_abs": 1e-6},
     "exact": {"max_abs": 0.0},
 }
 
+# How close to the threshold a pair of embeddings counts as undecided. Distances move by up to
+# 8e-4 in FP16 and 9.5e-3 in INT8 (210 pairs of real speech), while the threshold could as well
+# be anywhere in 0.40-0.45 (misses and false alarms within 8 points of one another): without a
+# margin the gate would be a lottery on pairs that happen to lie at the threshold.
+PAIR_MARGIN: Mapping[str, float] = {"fp32": 1e-4, "fp16": 1e-3, "int8": 1e-2}
+
 _EXACT: Limits = {"max_abs": 0.0}
 
 # Stage two: the artifact against the re-authored module.
 ARTIFACT: Mapping[str, Mapping[str, Limits]] = {
-    "fp32": {
-        **REAUTHORED,
-        "embeddings": {
-            "relative_max_abs": 1e-4,
-            "cosine_distance": 1e-6,
-            "changed_pairs": 0,
-            "changed_partition": 0,
-        },
-    },
+    "fp32": REAUTHORED,
     "fp16": {
         # 0.06 measured on 43,586 frames of speech: 0.25 leaves room for other checkpoints and
         # still catches a swapped recurrent row (0.1-1 on top of many flips).

@@ -95,18 +95,23 @@ class EmbeddingDecisions:
         self.expected.append(expected[enough])
         self.observed.append(observed[enough])
 
-    def judge(self, same_speaker_distance: float) -> dict[str, float]:
-        """Pairs whose same / different decision changes, and whether a clustering does."""
+    def judge(self, same_speaker_distance: float, margin: float) -> dict[str, float]:
+        """Pairs whose same / different decision changes, and whether a clustering does.
+
+        ``close_pairs`` change too, but their expected distance lies within ``margin`` of the
+        threshold, which is itself not known to that precision: no decision to change.
+        """
         expected, observed = (_unit(np.concatenate(v)) for v in (self.expected, self.observed))
         pairs = np.triu_indices(len(expected), 1)
-        before, after = (
-            (1.0 - v @ v.T)[pairs] < same_speaker_distance for v in (expected, observed)
-        )
+        before, after = ((1.0 - v @ v.T)[pairs] for v in (expected, observed))
+        changed = (before < same_speaker_distance) != (after < same_speaker_distance)
+        decided = np.abs(before - same_speaker_distance) > margin
         euclidean = float(np.sqrt(2 * same_speaker_distance))
         partitions = [_partition(vectors, euclidean) for vectors in (expected, observed)]
         return {
             "pairs": float(before.size),
-            "changed_pairs": float((before != after).sum()),
+            "changed_pairs": float((changed & decided).sum()),
+            "close_pairs": float((changed & ~decided).sum()),
             "changed_partition": float(partitions[0] != partitions[1]),
         }
 
