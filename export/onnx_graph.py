@@ -78,9 +78,9 @@ def _exported(spec: ExportSpec, module: nn.Module) -> onnx.ModelProto:
 
 def _simplified(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     # The skipped pass turns a 3-D MatMul and its bias into five nodes around a Gemm and drops
-    # their names, by which FP32 islands are found.
+    # their names, by which FP16 scopes and FP32 islands are found.
     simplified, valid = onnxsim.simplify(
-        model, skipped_optimizers=["fuse_matmul_add_bias_into_gemm"]
+        model, skipped_optimizers=["fuse_matmul_add_bias_into_gemm_batched"]
     )
     if not valid:
         raise ExportError(f"{name}: onnxsim's own check of the simplified graph failed")

@@ -148,7 +148,7 @@ def _export_spec(
     spec = verifier.spec
     original = verifier.reauthored()
     _require(spec.name, original)
-    for precision, model in _variants(spec, verifier.module, precisions):
+    for precision, model in variants(spec, verifier.module, precisions):
         description = describe(spec, precision, verifier.networks)
         content = with_description(model, description)
         gates = [*original, *artifact_gates(verifier, description, content)]
@@ -163,7 +163,7 @@ def _export_spec(
         log(f"  {precision}: {len(content) / 1e6:.2f} MB, verified")
 
 
-def _variants(
+def variants(
     spec: ExportSpec, module: nn.Module, precisions: tuple[Precision, ...]
 ) -> Iterator[tuple[Precision, onnx.ModelProto]]:
     """The graph in every precision that is both wanted and declared."""

@@ -148,7 +148,7 @@ def segmentation_specs(networks: Networks) -> list[ExportSpec]:
         cases=cases.segmentation,
         reference=references.Segmentation(),
         recipe=recipes.segmentation,
-        max_nodes=60,
+        max_nodes=45,
         requires=("segmentation",),
         minimums={"samples": config.min_samples},
         half_scopes=("/",),

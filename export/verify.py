@@ -9,10 +9,10 @@ from pathlib import Path
 from ..runtime.errors import ArtifactError
 from ..runtime.manifest import MANIFEST_NAME, ArtifactRow, Manifest
 from .networks import Networks, evaluation_mode
-from .onnx_graph import OPSET
-from .pipeline import Log, artifact_gates, describe
+from .onnx_graph import OPSET, with_description
+from .pipeline import Log, artifact_gates, describe, tool_versions, variants
 from .publishing import sha256_hex
-from .specs import ExportSpec
+from .specs import PRECISIONS, ExportSpec
 from .verification.cases import Speech
 from .verification.gates import Verifier
 from .verification.structure import op_histogram
@@ -71,8 +71,31 @@ def _verify_rows(
     for gate in verifier.reauthored():
         if not gate.passed:
             yield Finding(spec.name, str(gate))
+    rebuilt = _rebuilt(rows, verifier)
     for row in rows:
         yield from (Finding(row.path, p) for p in _row_problems(folder, row, verifier))
+        if row.sha256 != rebuilt.get(row.precision, row.sha256):
+            problem = (
+                f"the same tools make a file with SHA-256 {rebuilt[row.precision]} of these "
+                f"checkpoints, but {row.sha256} is published: other weights or another graph"
+            )
+            yield Finding(row.path, problem)
+
+
+def _rebuilt(rows: list[ArtifactRow], verifier: Verifier) -> dict[str, str]:
+    """SHA-256 by precision of the files as this machine makes them.
+
+    Exports are reproducible, so that even a change that no gate can feel (a filter scaled before
+    a normalisation, a weight's last bit) shows. Other tools write other bytes: rows made with
+    those are left to the gates.
+    """
+    tools = tool_versions()
+    wanted = tuple(p for p in PRECISIONS if any((p, tools) == (r.precision, r.tools) for r in rows))
+    hashes = {}
+    for precision, model in variants(verifier.spec, verifier.module, wanted):
+        description = describe(verifier.spec, precision, verifier.networks)
+        hashes[precision] = sha256_hex(with_description(model, description))
+    return hashes
 
 
 def _row_problems(folder: Path, row: ArtifactRow, verifier: Verifier) -> Iterator[str]:

@@ -134,7 +134,6 @@ class Segmentation(nn.Module):
             config.conv_channels,
             config.lstm_hidden,
             config.lstm_layers,
-            batch_first=True,
             bidirectional=config.lstm_bidirectional,
         )
         width = config.lstm_hidden * (2 if config.lstm_bidirectional else 1)
@@ -152,10 +151,13 @@ class Segmentation(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, 1, N) float32 -> (B, F, classes) float32 log-probabilities."""
-        x, _ = self.lstm(self.sincnet(waveform).transpose(1, 2))
+        # Time first, as recurrent kernels want it, and batch first again at the end only, where
+        # there is least to transpose. (With a transposition right before the first linear layer,
+        # ONNX Runtime 1.31 crashes while it optimises the FP16 graph.)
+        x, _ = self.lstm(self.sincnet(waveform).permute(2, 0, 1))
         for linear in self.linear:
             x = functional.leaky_relu(linear(x))
-        return functional.log_softmax(self.classifier(x), dim=-1)
+        return functional.log_softmax(self.classifier(x).transpose(0, 1), dim=-1)
 
 
 class SegmentationMasks(nn.Module):
