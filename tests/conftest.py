@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
-from voxport.export.errors import CheckpointError
+from downloads import checkpoint_or_skip
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -43,7 +42,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def sample_waveform() -> npt.NDArray[np.float32]:
     """(480000,) float32: 30 s of real conversation between two speakers."""
-    path = _checkpoint_or_skip("fetch", "sample.wav")
+    path = checkpoint_or_skip("fetch", "sample.wav")
     samples, sample_rate_hz = soundfile.read(path, dtype="float32")
     assert sample_rate_hz == 16000
     assert samples.shape == (480000,)
@@ -54,20 +53,10 @@ def sample_waveform() -> npt.NDArray[np.float32]:
 @pytest.fixture(scope="session")
 def segmentation_checkpoint() -> Any:
     """pyannote/segmentation-3.0."""
-    return _checkpoint_or_skip("load_segmentation")
+    return checkpoint_or_skip("load_segmentation")
 
 
 @pytest.fixture(scope="session")
 def campplus_checkpoint() -> Any:
     """3D-Speaker's CAM++ (192-d, 200k speakers)."""
-    return _checkpoint_or_skip("load_embedding", "campplus")
-
-
-def _checkpoint_or_skip(function: str, *arguments: str) -> Any:
-    """Call a function of ``voxport.export.checkpoints``, imported late: it needs torch."""
-    pytest.importorskip("torch", reason="checkpoints need torch: install voxport[export]")
-    checkpoints = importlib.import_module("voxport.export.checkpoints")
-    try:
-        return getattr(checkpoints, function)(*arguments)
-    except CheckpointError as error:
-        pytest.skip(f"a checkpoint could not be fetched: {error}")
+    return checkpoint_or_skip("load_embedding", "campplus")

@@ -1,0 +1,19 @@
+"""What a fresh clone does not hold: fetched, or the test is skipped with the reason."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import pytest
+
+
+def checkpoint_or_skip(function: str, *arguments: str) -> Any:
+    """Call a function of ``voxport.export.checkpoints``, imported late: it needs torch."""
+    pytest.importorskip("torch", reason="checkpoints need torch: install voxport[export]")
+    errors = importlib.import_module("voxport.export.errors")
+    checkpoints = importlib.import_module("voxport.export.checkpoints")
+    try:
+        return getattr(checkpoints, function)(*arguments)
+    except errors.CheckpointError as error:
+        pytest.skip(f"a checkpoint could not be fetched: {error}")
