@@ -49,7 +49,8 @@ def with_description(model: onnx.ModelProto, description: Description) -> bytes:
     described.CopyFrom(model)
     described.graph.name = description.name
     onnx.helper.set_model_props(described, {METADATA_KEY: description.to_json()})
-    return described.SerializeToString(deterministic=True)
+    content: bytes = described.SerializeToString(deterministic=True)
+    return content
 
 
 def _exported(spec: ExportSpec, module: nn.Module) -> onnx.ModelProto:

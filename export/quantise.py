@@ -96,7 +96,7 @@ def _dequantise(graph: onnx.GraphProto, weight: onnx.TensorProto, output: str) -
     """Add the 8-bit weight to ``graph``; returns the node that expands it."""
     values, scale = symmetric_int8(numpy_helper.to_array(weight))
     names = [f"{weight.name}.int8", f"{weight.name}.scale"]
-    for name, array in zip(names, (values, scale), strict=True):
-        graph.initializer.append(numpy_helper.from_array(array, name))
+    graph.initializer.append(numpy_helper.from_array(values, names[0]))
+    graph.initializer.append(numpy_helper.from_array(scale, names[1]))
     name = f"dequantise_{weight.name}"
     return helper.make_node("DequantizeLinear", names, [output], name, axis=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +82,7 @@ def _verify_rows(
             yield Finding(row.path, problem)
 
 
-def _rebuilt(rows: list[ArtifactRow], verifier: Verifier) -> dict[str, str]:
+def _rebuilt(rows: list[ArtifactRow], verifier: Verifier) -> Mapping[str, str]:
     """SHA-256 by precision of the files as this machine makes them.
 
     Exports are reproducible, so that even a change that no gate can feel (a filter scaled before
@@ -91,7 +91,7 @@ def _rebuilt(rows: list[ArtifactRow], verifier: Verifier) -> dict[str, str]:
     """
     tools = tool_versions()
     wanted = tuple(p for p in PRECISIONS if any((p, tools) == (r.precision, r.tools) for r in rows))
-    hashes = {}
+    hashes: dict[str, str] = {}
     for precision, model in variants(verifier.spec, verifier.module, wanted):
         description = describe(verifier.spec, precision, verifier.networks)
         hashes[precision] = sha256_hex(with_description(model, description))

@@ -93,7 +93,8 @@ def frame_transform(config: FbankConfig, bins: npt.NDArray[np.int64]) -> FloatMa
     angle = 2 * np.pi * np.outer(bins, np.arange(length)) / config.num_fft
     dft = np.concatenate([np.cos(angle), -np.sin(angle)])
     linear = dft @ np.diag(analysis_window(config)) @ preemphasise @ remove_mean
-    return config.waveform_scale * linear.T
+    transform: FloatMatrix = config.waveform_scale * linear.T
+    return transform
 
 
 class KaldiFbank(nn.Module):

@@ -29,7 +29,8 @@ class ResNetConfig:
         mel = self.feature_size
         for _ in range(stages - 1):
             mel = (mel + 1) // 2
-        return self.channels * 2 ** (stages - 1) * mel
+        widening: int = 2 ** (stages - 1)
+        return self.channels * widening * mel
 
 
 class BasicBlock(nn.Module):

@@ -114,7 +114,7 @@ class SincNet(nn.Module):
         self.norm1d = nn.ModuleList([nn.InstanceNorm1d(size, affine=True) for size in channels])
 
     def forward(self, waveform: Tensor) -> Tensor:
-        x = self.wav_norm1d(waveform)
+        x: Tensor = self.wav_norm1d(waveform)
         for index, (conv, norm) in enumerate(zip(self.conv1d, self.norm1d, strict=True)):
             x = conv(x)
             if index == 0:

@@ -39,7 +39,7 @@ def _residual(x: Tensor, state: State, name: str, stride: tuple[int, int]) -> Te
 
 def _numbered(state: State, prefix: str, start: int) -> list[str]:
     """Module names ``prefix + number`` that exist, counting up from ``start``."""
-    names = []
+    names: list[str] = []
     while any(key.startswith(f"{prefix}{start + len(names)}.") for key in state):
         names.append(f"{prefix}{start + len(names)}")
     return names

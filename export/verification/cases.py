@@ -55,7 +55,9 @@ class Speech:
             for turn in self.turns:
                 active = (middles >= turn.start_s) & (middles < turn.end_s)
                 masks[window, speakers.index(turn.speaker), active] = 1
-        return masks * (masks.sum(axis=1, keepdims=True) < 2)
+        overlap = masks.sum(axis=1) > 1
+        masks.swapaxes(1, 2)[overlap] = 0
+        return masks
 
 
 @dataclass(frozen=True)
@@ -250,7 +252,7 @@ def _runs(seed: int, num_frames: int, num_speakers: int) -> FloatArray:
     for speaker in range(num_speakers):
         frame = 0
         while frame < num_frames:
-            on, off = rng.integers(1, 130), rng.integers(1, 30)
+            on, off = int(rng.integers(1, 130)), int(rng.integers(1, 30))
             segments[0, frame : frame + on, speaker] = 1
             frame += on + off
     segments[..., -1] = 1
