@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..runtime.commands import Command
 from ..runtime.errors import MissingDependencyError
+from ..runtime.manifest import MANIFEST_NAME, Manifest
 
 if TYPE_CHECKING:
     from .networks import Networks
@@ -66,7 +68,6 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
 def _configure_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=Path("models"))
     _add_checkpoint_options(parser)
-    _add_post_embedding_options(parser)
 
 
 def _require_export_extra() -> None:
@@ -77,13 +78,13 @@ def _require_export_extra() -> None:
         )
 
 
-def _networks(options: argparse.Namespace) -> Networks:
+def _networks(options: argparse.Namespace, default_families: Sequence[str]) -> Networks:
     from .checkpoints import load_embedding, load_segmentation  # noqa: PLC0415 -- loads torch
     from .errors import ExportError  # noqa: PLC0415
     from .networks import Networks  # noqa: PLC0415
 
-    families = options.embedding or ["campplus"]
-    paths = options.embedding_checkpoint or []
+    families = options.embedding or default_families
+    paths = list(options.embedding_checkpoint or [])
     if len(set(families)) != len(families):
         raise ExportError("an embedding network can be given once")
     if len(paths) > len(families):
@@ -103,7 +104,7 @@ def _export(options: argparse.Namespace) -> int:
     from .run import run_export  # noqa: PLC0415 -- loads torch
 
     run_export(
-        _networks(options),
+        _networks(options, ["campplus"]),
         options.out,
         precisions=options.precisions,
         only=tuple(options.only),
@@ -117,12 +118,21 @@ def _verify(options: argparse.Namespace) -> int:
     _require_export_extra()
     from .run import run_verify  # noqa: PLC0415 -- loads torch
 
-    return run_verify(
-        _networks(options),
-        options.folder,
-        activity_threshold_frames=options.activity_threshold,
-        min_duration_s=options.min_duration,
-    )
+    manifest = Manifest.read(options.folder / MANIFEST_NAME)
+    return run_verify(_networks(options, _families_in(manifest)), options.folder)
+
+
+def _families_in(manifest: Manifest) -> list[str]:
+    """Embedding networks of published artifacts, that of diarization_window first."""
+    networks = {
+        entry.get("network") for row in manifest.artifacts for entry in row.description.checkpoints
+    }
+    found = [family for family in _FAMILIES if family in networks]
+    for row in manifest.artifacts:
+        if row.name == "diarization_window":
+            fused = {entry.get("network") for entry in row.description.checkpoints}
+            found.sort(key=lambda family: family not in fused)
+    return found or ["campplus"]
 
 
 def _configure_fetch(parser: argparse.ArgumentParser) -> None:

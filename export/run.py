@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..runtime.manifest import MANIFEST_NAME, Manifest
 from .errors import ExportError
 from .networks import Networks
 from .pipeline import ExportResult, export_artifacts, log_to_stderr, selected
@@ -12,6 +13,18 @@ from .report import report
 from .specs import PRECISIONS, export_specs
 from .speech import verification_speech
 from .verify import verify_folder
+
+
+def _post_embedding_options(folder: Path) -> dict[str, float]:
+    """The options that ``post_embedding`` was exported with, as far as the manifest has them."""
+    options: dict[str, float] = {}
+    for row in Manifest.read(folder / MANIFEST_NAME).artifacts:
+        if row.name == "post_embedding":
+            for option in ("activity_threshold_frames", "min_duration_s"):
+                value = row.description.recipe.get(option)
+                if isinstance(value, int | float):
+                    options[option] = float(value)
+    return options
 
 
 def run_export(  # noqa: PLR0913 -- one keyword per command-line option
@@ -51,19 +64,15 @@ def run_export(  # noqa: PLR0913 -- one keyword per command-line option
     return result
 
 
-def run_verify(
-    networks: Networks,
-    folder: Path,
-    *,
-    activity_threshold_frames: float = 10.0,
-    min_duration_s: float = 1.0,
-) -> int:
-    """Repeat the gates on ``folder``; returns 0 if all is well, 1 with findings on stderr."""
-    specs = export_specs(
-        networks,
-        activity_threshold_frames=activity_threshold_frames,
-        min_duration_s=min_duration_s,
-    )
+def run_verify(networks: Networks, folder: Path) -> int:
+    """Repeat the gates on ``folder``; returns 0 if all is well, 1 with findings on stderr.
+
+    ``post_embedding`` is verified with the threshold and the duration that its manifest states.
+
+    Raises:
+        ArtifactError: no manifest, or a damaged one.
+    """
+    specs = export_specs(networks, **_post_embedding_options(folder))
     findings = verify_folder(folder, specs, networks, verification_speech(), log_to_stderr)
     for finding in findings:
         log_to_stderr(f"FAILED {finding}")

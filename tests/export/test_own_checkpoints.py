@@ -42,6 +42,21 @@ def test_segmentation_of_other_sizes(tmp_path: Path) -> None:
     assert main(["verify", str(out)]) == 1
 
 
+def test_options_of_post_embedding_are_verified_as_stated(tmp_path: Path) -> None:
+    arguments = ["export", "-o", str(tmp_path), "--only", "post_embedding"]
+    assert main([*arguments, "--activity-threshold", "5", "--min-duration", "0.5"]) == 0
+    session = load("post_embedding", models=tmp_path)
+    assert session.description.recipe["min_duration_s"] == 0.5
+    segments = np.zeros((1, 589, 2), np.float32)
+    segments[0, :6, 0] = 1  # 0.1 s: valid, but too short
+    segments[0, :30, 1] = 1  # 0.506 s
+    vectors = np.ones((2, 4), np.float32)
+    outputs = session.run(embeddings=vectors, database=vectors[:0], segments=segments)
+    assert outputs["valid"].tolist() == [1, 1]
+    assert outputs["filtered_segments"].sum(axis=(0, 1)).tolist() == [0, 30]
+    assert main(["verify", str(tmp_path)]) == 0
+
+
 def test_wespeaker_with_a_lightning_prefix(tmp_path: Path) -> None:
     config = ResNetConfig(embedding_size=48, channels=8, block_counts=(1, 2, 1, 1))
     state = {f"resnet.{k}": v for k, v in resnet_state(config, seed=2).items()}
@@ -50,7 +65,11 @@ def test_wespeaker_with_a_lightning_prefix(tmp_path: Path) -> None:
     out = tmp_path / "models"
     options = ["--embedding", "wespeaker", "--embedding-checkpoint", str(checkpoint)]
     arguments = ["export", "-o", str(out), *options, "--precisions", "fp32"]
-    assert main([*arguments, "--only", "embedding_wespeaker"]) == 0
+    only = ["--only", "embedding_wespeaker", "--only", "diarization_window"]
+    assert main([*arguments, *only]) == 0
+    # The family is read from the manifest; its checkpoint must be given.
+    assert main(["verify", str(out), *options]) == 0
+    assert main(["verify", str(out), *options[2:]]) == 0
     session = load("embedding_wespeaker", models=out)
     waveform, masks = np.zeros((1, 1, 8000), np.float32), np.ones((1, 2, 30), np.float32)
     assert session.run(waveform=waveform, masks=masks)["embeddings"].shape == (1, 2, 48)
