@@ -7,6 +7,7 @@ none of them, and importing them loads nothing heavy.
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points, version
@@ -40,8 +41,15 @@ def parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
     return root
 
 
+def _print_anything() -> None:
+    """Print escapes for what a terminal cannot show: a file's name must not stop a command."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``voxport``; returns the exit status. Expected errors are one message, no traceback."""
+    _print_anything()
     options = parser(find_commands()).parse_args(arguments)
     try:
         status: int = options.run(options)

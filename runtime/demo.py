@@ -21,6 +21,8 @@ from .session import Session, load
 FloatArray = npt.NDArray[np.float32]
 
 _COLUMNS = 59
+# Windows per call: bounds the memory that a recording of any length needs.
+_BATCH = 8
 _MARKS = {0: ".", 1: "#", 2: "X"}
 # Speech that a local speaker needs in a window for its embedding to say something (in seconds).
 _MIN_SPEECH_S = 1.0
@@ -28,7 +30,7 @@ _MIN_SPEECH_S = 1.0
 
 @dataclass(frozen=True)
 class LocalSpeaker:
-    """A speaker of one window: its clean frames and its embedding."""
+    """A speaker of one window: how long it speaks there, and its embedding."""
 
     label: str
     speech_s: float
@@ -44,11 +46,15 @@ def windows(samples: FloatArray, window_samples: int) -> FloatArray:
 
 
 def timeline(mask: FloatArray, overlap: npt.NDArray[np.bool_]) -> str:
-    """(F,) -> one character per tenth of a window's frames: ``.`` silent, ``#`` speaking,
-    ``X`` speaking while others do."""
+    """(F,) -> one character per column of frames, at most 59 of them.
+
+    ``.`` is silent, ``#`` speaking, ``X`` speaking while others do: what half of the frames or
+    more are.
+    """
+    columns = min(_COLUMNS, len(mask))
     cells = []
     for part, shared in zip(
-        np.array_split(mask > 0, _COLUMNS), np.array_split(overlap, _COLUMNS), strict=True
+        np.array_split(mask > 0, columns), np.array_split(overlap, columns), strict=True
     ):
         active = part.mean() >= 0.5
         cells.append(_MARKS[int(active) + int(active and (part & shared).mean() >= 0.5)])
@@ -73,26 +79,40 @@ def describe_windows(
     samples: FloatArray, segmentation: Session, embedding: Session
 ) -> tuple[list[str], list[LocalSpeaker]]:
     """Timelines to print, and the local speakers with enough speech."""
-    recipe = segmentation.description.recipe
-    batch = windows(samples, recipe["window_samples"])
-    masks = segmentation.run(waveform=batch)["masks"]
-    clean = masks * (masks.sum(axis=2, keepdims=True) < 2)
-    per_speaker = np.ascontiguousarray(clean.transpose(0, 2, 1))
-    embeddings = embedding.run(waveform=batch, masks=per_speaker)["embeddings"]
-    step_s = recipe["hop_samples"] / recipe["sample_rate_hz"]
-    window_s = recipe["window_samples"] / recipe["sample_rate_hz"]
+    description = segmentation.description
+    rate_hz = description.figure("sample_rate_hz", int)
+    window_samples = description.figure("window_samples", int)
+    step_s = description.figure("hop_samples", int) / rate_hz
+    all_windows = windows(samples, window_samples)
     lines, speakers = [], []
-    for index, mask in enumerate(masks):
-        lines.append(f"{index * window_s:6.1f} s")
-        overlap = mask.sum(axis=1) > 1
-        for speaker in range(mask.shape[1]):
-            if not mask[:, speaker].any():
-                continue
-            label, speech_s = f"{index}{'abcdefgh'[speaker]}", mask[:, speaker].sum() * step_s
-            lines.append(f"  {label} |{timeline(mask[:, speaker], overlap)}| {speech_s:4.1f} s")
-            if per_speaker[index, speaker].sum() * step_s >= _MIN_SPEECH_S:
-                speakers.append(LocalSpeaker(label, speech_s, embeddings[index, speaker]))
+    for first in range(0, len(all_windows), _BATCH):
+        batch = all_windows[first : first + _BATCH]
+        masks = segmentation.run(waveform=batch)["masks"]
+        clean = (masks * (masks.sum(axis=2, keepdims=True) < 2)).transpose(0, 2, 1)
+        embeddings = embedding.run(waveform=batch, masks=clean)["embeddings"]
+        for index, mask in enumerate(masks):
+            number = first + index
+            lines.append(f"{number * window_samples / rate_hz:6.1f} s")
+            lines += _timelines(number, mask, step_s)
+            for speaker in np.flatnonzero(clean[index].sum(axis=1) * step_s >= _MIN_SPEECH_S):
+                speech_s = float(mask[:, speaker].sum() * step_s)
+                vector = embeddings[index, speaker]
+                speakers.append(LocalSpeaker(_label(number, int(speaker)), speech_s, vector))
     return lines, speakers
+
+
+def _timelines(window: int, mask: FloatArray, step_s: float) -> list[str]:
+    """(F, S) -> a line for each speaker of a window who speaks in it."""
+    overlap = mask.sum(axis=1) > 1
+    return [
+        f"  {_label(window, int(speaker)):>4} |{timeline(mask[:, speaker], overlap)}| "
+        f"{mask[:, speaker].sum() * step_s:4.1f} s"
+        for speaker in np.flatnonzero(mask.any(axis=0))
+    ]
+
+
+def _label(window: int, speaker: int) -> str:
+    return f"{window}{chr(ord('a') + speaker)}"
 
 
 def distance_table(speakers: list[LocalSpeaker], cosine: Session) -> list[str]:
@@ -101,9 +121,9 @@ def distance_table(speakers: list[LocalSpeaker], cosine: Session) -> list[str]:
         return ["no speaker with enough speech"]
     vectors = np.stack([speaker.embedding for speaker in speakers])
     distances = cosine.run(embeddings=vectors, database=vectors)["distances"]
-    lines = ["     " + " ".join(f"{speaker.label:>4}" for speaker in speakers)]
+    lines = ["       " + " ".join(f"{speaker.label:>4}" for speaker in speakers)]
     for speaker, row in zip(speakers, distances, strict=True):
-        lines.append(f"  {speaker.label} " + " ".join(f"{abs(value):4.2f}" for value in row))
+        lines.append(f"  {speaker.label:>4} " + " ".join(f"{abs(value):4.2f}" for value in row))
     return lines
 
 
@@ -116,9 +136,9 @@ def _run(options: argparse.Namespace) -> int:
     segmentation = load("segmentation_masks", models=options.models)
     embedding = embedding_session(options.models)
     cosine = load("cosine_distance", models=options.models)
-    samples = read_audio(options.audio, segmentation.description.recipe["sample_rate_hz"])
+    samples = read_audio(options.audio, segmentation.description.figure("sample_rate_hz", int))
     lines, speakers = describe_windows(samples, segmentation, embedding)
-    threshold = embedding.description.recipe["same_speaker_distance"]
+    threshold = embedding.description.figure("same_speaker_distance", float)
     text = [
         f"{options.audio.name}: local speakers by window (. silent, # speaking, X overlapping)",
         *lines,

@@ -32,7 +32,8 @@ def checked_inputs(description: Description, arrays: Mapping[str, Any]) -> Array
     for spec in description.inputs:
         array = _checked_array(description.name, spec, arrays[spec.name])
         _check_axes(description, spec, array.shape, sizes)
-        checked[spec.name] = np.ascontiguousarray(array)
+        # Not np.ascontiguousarray, which makes a vector of a scalar.
+        checked[spec.name] = np.asarray(array, order="C")
     return checked
 
 

@@ -26,6 +26,13 @@ def model_folders(
     return [*named, Path("models"), cache_dir() / "models"]
 
 
+def _has_manifest(folder: Path) -> bool:
+    try:
+        return (folder / MANIFEST_NAME).is_file()
+    except OSError:  # a name that is too long, a folder that may not be entered
+        return False
+
+
 def find_models(models: str | os.PathLike[str] | None = None) -> Path:
     """The first of ``model_folders`` that holds a manifest.
 
@@ -34,7 +41,7 @@ def find_models(models: str | os.PathLike[str] | None = None) -> Path:
     """
     folders = model_folders(models)
     for folder in folders:
-        if (folder / MANIFEST_NAME).is_file():
+        if _has_manifest(folder):
             return folder
     places = ", ".join(str(folder.absolute()) for folder in folders)
     raise ArtifactNotFoundError(

@@ -7,10 +7,12 @@ file is checked: a manifest is as untrusted as any other input.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from .errors import ArtifactError, ArtifactNotFoundError
 
@@ -20,6 +22,14 @@ MANIFEST_NAME = "manifest.json"
 METADATA_KEY = "voxport"
 DTYPES = ("float32", "int64", "int32", "bool")
 _MAX_MANIFEST_BYTES = 16 * 2**20
+# Deeper JSON is no manifest, and would exhaust the stack of what walks it (repr, asdict).
+_MAX_DEPTH = 32
+# Above it, float64 skips whole numbers.
+_MAX_FIGURE = 2**53
+# Plain on every platform: no separator, drive, control character or leading dot.
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+_Number = TypeVar("_Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,21 @@ class Description:
         """
         data = _parse(text, source)
         return cls(**_description_fields(data, source))
+
+    def figure(self, key: str, kind: type[_Number]) -> _Number:
+        """A positive number of the recipe.
+
+        Raises:
+            ArtifactError: it is missing, of another type, or not positive.
+        """
+        value: Any = self.recipe.get(key)
+        numeric = isinstance(value, int | kind) and not isinstance(value, bool)
+        if numeric and 0 < value <= _MAX_FIGURE:
+            return kind(value)
+        raise ArtifactError(
+            f"{self.name}: its recipe must hold {key!r} as a positive {kind.__name__}, "
+            f"got {value!r:.80}"
+        )
 
 
 @dataclass(frozen=True)
@@ -140,36 +165,64 @@ class Manifest:
 
         Raises:
             ArtifactNotFoundError: there is no such file.
-            ArtifactError: unreadable, of another schema, or with a path that leaves the folder.
+            ArtifactError: unreadable, of another schema, with a path that leaves the folder, or
+                with two rows of one key or one path.
         """
-        if not path.is_file():
-            raise ArtifactNotFoundError(f"no manifest at {path}: run `voxport export` first")
-        if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise ArtifactError(f"{path}: larger than {_MAX_MANIFEST_BYTES} bytes: not a manifest")
         try:
+            if not path.is_file():
+                raise ArtifactNotFoundError(f"no manifest at {path}: run `voxport export` first")
+            if path.stat().st_size > _MAX_MANIFEST_BYTES:
+                raise ArtifactError(f"{path}: larger than {_MAX_MANIFEST_BYTES} bytes")
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ArtifactError(f"{path}: unreadable: {error}") from error
-        rows = _parse(text, str(path)).get("artifacts")
-        if not isinstance(rows, list):
-            raise ArtifactError(f"{path}: 'artifacts' must be a list")
-        return cls(tuple(_row(row, str(path)) for row in rows))
+        entries = _typed(_parse(text, str(path)), "artifacts", list, str(path))
+        rows = tuple(
+            _row(entry, f"{path}: artifacts[{index}]") for index, entry in enumerate(entries)
+        )
+        _check_unique("key", (", ".join(row.key) for row in rows), str(path))
+        # Case counts for nothing on the file systems of macOS and Windows.
+        _check_unique("path", (row.path.casefold() for row in rows), str(path))
+        return cls(rows)
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:
     try:
         data = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError alone: a number of 4,300 digits
         raise ArtifactError(f"{source}: not valid JSON: {error}") from error
     if not isinstance(data, dict):
-        raise ArtifactError(f"{source}: expected a JSON object")
+        raise ArtifactError(f"{source}: expected a JSON object, got {type(data).__name__}")
+    _check_depth(data, source)
     version = data.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if version != SCHEMA_VERSION or isinstance(version, bool):
         raise ArtifactError(
-            f"{source}: schema version {version!r}, but this voxport reads {SCHEMA_VERSION}: "
+            f"{source}: schema version {version!r:.80}, but this voxport reads {SCHEMA_VERSION}: "
             "export again with this version"
         )
     return data
+
+
+def _check_depth(data: Any, source: str) -> None:
+    level = [data]
+    for _ in range(_MAX_DEPTH):
+        level = [child for value in level for child in _children(value)]
+    if level:
+        raise ArtifactError(f"{source}: nested deeper than {_MAX_DEPTH} levels")
+
+
+def _children(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _check_unique(field_name: str, values: Iterable[str], source: str) -> None:
+    repeated = sorted(value for value, count in Counter(values).items() if count > 1)
+    if repeated:
+        raise ArtifactError(
+            f"{source}: the {field_name} {repeated[0]!r:.200} occurs more than once"
+        )
 
 
 def _typed(data: Mapping[str, Any], key: str, kind: type, source: str) -> Any:
@@ -184,30 +237,61 @@ def _tensor(data: Any, source: str) -> TensorSpec:
         raise ArtifactError(f"{source}: a tensor must be an object, got {data!r:.80}")
     dtype = _typed(data, "dtype", str, source)
     if dtype not in DTYPES:
-        raise ArtifactError(f"{source}: dtype {dtype!r:.80} is not one of {DTYPES}")
+        raise ArtifactError(f"{source}: 'dtype' {dtype!r:.80} is not one of {DTYPES}")
     axes = _typed(data, "axes", list, source)
     for axis in axes:
         fixed = isinstance(axis, int) and not isinstance(axis, bool) and axis >= 0
         if not fixed and not isinstance(axis, str):
-            raise ArtifactError(f"{source}: axis {axis!r:.80} is neither a name nor a size")
+            raise ArtifactError(f"{source}: axis {axis!r:.80} of 'axes' is no name or size")
     return TensorSpec(_typed(data, "name", str, source), dtype, tuple(axes))
 
 
+def _tensors(data: Mapping[str, Any], key: str, source: str) -> tuple[TensorSpec, ...]:
+    entries = enumerate(_typed(data, key, list, source))
+    specs = tuple(_tensor(entry, f"{source}: {key}[{index}]") for index, entry in entries)
+    _check_unique("name", (spec.name for spec in specs), f"{source}: {key}")
+    return specs
+
+
+def _objects(
+    data: Mapping[str, Any], key: str, types: Mapping[str, type], source: str
+) -> tuple[dict[str, Any], ...]:
+    """A list of objects that hold at least the fields of ``types``."""
+    entries = _typed(data, key, list, source)
+    for index, entry in enumerate(entries):
+        where = f"{source}: {key}[{index}]"
+        if not isinstance(entry, dict):
+            raise ArtifactError(f"{where} must be an object, got {entry!r:.80}")
+        for name, kind in types.items():
+            _typed(entry, name, kind, where)
+    return tuple(entries)
+
+
+def _mapping(data: Mapping[str, Any], key: str, kind: type, source: str) -> dict[str, Any]:
+    """An object whose values are all of one type."""
+    values: dict[str, Any] = _typed(data, key, dict, source)
+    for name in values:
+        _typed(values, name, kind, f"{source}: {key}")
+    return values
+
+
+_CHECKPOINT_TYPES: Mapping[str, type] = {"name": str, "origin": str, "licence": str, "sha256": str}
+_GATE_TYPES: Mapping[str, type] = {"gate": str, "output": str, "figures": dict, "passed": bool}
+
+
 def _description_fields(data: Mapping[str, Any], source: str) -> dict[str, Any]:
-    minimums = _typed(data, "minimums", dict, source)
-    for axis in minimums:
-        _typed(minimums, axis, int, source)
-    checkpoints = _typed(data, "checkpoints", list, source)
-    if not all(isinstance(entry, dict) for entry in checkpoints):
-        raise ArtifactError(f"{source}: 'checkpoints' must be a list of objects")
+    minimums = _mapping(data, "minimums", int, source)
+    negative = sorted(axis for axis, size in minimums.items() if size < 0)
+    if negative:
+        raise ArtifactError(f"{source}: 'minimums' of {negative[0]!r:.80} is negative")
     return {
         "name": _typed(data, "name", str, source),
         "precision": _typed(data, "precision", str, source),
-        "inputs": tuple(_tensor(t, source) for t in _typed(data, "inputs", list, source)),
-        "outputs": tuple(_tensor(t, source) for t in _typed(data, "outputs", list, source)),
+        "inputs": _tensors(data, "inputs", source),
+        "outputs": _tensors(data, "outputs", source),
         "minimums": minimums,
         "recipe": _typed(data, "recipe", dict, source),
-        "checkpoints": tuple(checkpoints),
+        "checkpoints": _objects(data, "checkpoints", _CHECKPOINT_TYPES, source),
         "voxport_version": _typed(data, "voxport_version", str, source),
     }
 
@@ -218,8 +302,6 @@ _ROW_TYPES: Mapping[str, type] = {
     "sha256": str,
     "size_bytes": int,
     "opset": int,
-    "ops": dict,
-    "tools": dict,
     "verified_on": str,
 }
 
@@ -231,11 +313,13 @@ def _row(data: Any, source: str) -> ArtifactRow:
     if unknown:
         raise ArtifactError(f"{source}: unknown fields {sorted(unknown)!r:.200}")
     values = {key: _typed(data, key, kind, source) for key, kind in _ROW_TYPES.items()}
-    path = PurePosixPath(values["path"])
-    if path.is_absolute() or len(path.parts) != 1 or path.name != values["path"]:
-        raise ArtifactError(f"{source}: path {values['path']!r:.200} must be a plain file name")
-    gates = _typed(data, "gates", list, source)
-    if not all(isinstance(gate, dict) for gate in gates):
-        raise ArtifactError(f"{source}: 'gates' must be a list of objects")
-    description = _description_fields(_typed(data, "description", dict, source), source)
-    return ArtifactRow(description=Description(**description), gates=tuple(gates), **values)
+    if not _FILE_NAME.fullmatch(values["path"]):
+        raise ArtifactError(f"{source}: 'path' {values['path']!r:.200} is not a plain file name")
+    description = _typed(data, "description", dict, source)
+    return ArtifactRow(
+        description=Description(**_description_fields(description, f"{source}: description")),
+        ops=_mapping(data, "ops", int, source),
+        tools=_mapping(data, "tools", str, source),
+        gates=_objects(data, "gates", _GATE_TYPES, source),
+        **values,
+    )

@@ -25,15 +25,11 @@ def import_onnxruntime() -> ModuleType:
 
 
 def load_errors(ort: ModuleType) -> tuple[type[Exception], ...]:
-    """What loading or running a graph may raise; these have no common base of their own."""
-    binding = ort.capi.onnxruntime_pybind11_state
-    return (
-        binding.EPFail,
-        binding.EngineError,
-        binding.Fail,
-        binding.InvalidArgument,
-        binding.InvalidGraph,
-        binding.InvalidProtobuf,
-        binding.NotImplemented,
-        binding.RuntimeException,
-    )
+    """What loading or running a graph may raise.
+
+    ONNX Runtime's own errors have no common base, and which there are depends on its version. A
+    damaged file may also hold names that are not UTF-8.
+    """
+    binding = vars(ort.capi.onnxruntime_pybind11_state).values()
+    own = (value for value in binding if isinstance(value, type) and issubclass(value, Exception))
+    return (*own, UnicodeDecodeError)
