@@ -64,7 +64,8 @@ def analysis_window(config: FbankConfig) -> npt.NDArray[np.float64]:
     cosine = np.cos(2 * np.pi * np.arange(length) / (length - 1))
     if config.window == "hamming":
         return 0.54 - 0.46 * cosine
-    return (0.5 - 0.5 * cosine) ** 0.85
+    povey: npt.NDArray[np.float64] = (0.5 - 0.5 * cosine) ** 0.85
+    return povey
 
 
 def mel_matrix(config: FbankConfig) -> FloatMatrix:
