@@ -82,7 +82,8 @@ def mel_matrix(config: FbankConfig) -> FloatMatrix:
     mel = to_mel(bins_hz)[:, None]
     rising = (mel - left) / (centre - left)
     falling = (right - mel) / (right - centre)
-    return np.maximum(0.0, np.minimum(rising, falling))
+    weights: FloatMatrix = np.maximum(0.0, np.minimum(rising, falling))
+    return weights
 
 
 def frame_transform(config: FbankConfig, bins: npt.NDArray[np.int64]) -> FloatMatrix:
