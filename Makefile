@@ -39,6 +39,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(call STAMP,torch): $(VENV)/bin/python
+	rm -f $(VENV)/.stamp-*
 	$(PIP) install $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) '$(TORCH)'
 	@touch $@
 
@@ -90,10 +91,11 @@ typecheck: $(call STAMP,dev)
 
 check: lint typecheck
 
+# The repository's own models/ only, whatever MODELS says.
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find graphs export runtime tests benchmarks -name __pycache__ -type d -exec rm -rf {} +
-	find $(MODELS) -mindepth 1 ! -name README.md -exec rm -rf {} +
+	find models -mindepth 1 ! -name README.md -exec rm -rf {} +
 
 distclean: clean
 	rm -rf $(VENV)

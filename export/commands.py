@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -21,6 +22,21 @@ _FAMILIES = ("campplus", "wespeaker")
 _NEEDED = ("torch", "onnx", "onnxsim", "onnxruntime", "filelock")
 
 
+def _amount(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise ValueError(text)
+    return value
+
+
+def _precisions(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    unknown = [name for name in names if name not in _PRECISIONS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown} not in {', '.join(_PRECISIONS)}")
+    return names
+
+
 def _add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("checkpoints (defaults: segmentation-3.0 and CAM++)")
     group.add_argument("--segmentation", type=Path, metavar="PATH", help="a PyanNet checkpoint")
@@ -35,7 +51,7 @@ def _add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=Path,
         metavar="PATH",
-        help="its checkpoint; one per --embedding, in the same order",
+        help="its checkpoint; one per --embedding, in the same order (alone: CAM++)",
     )
     group.add_argument("--max-speakers", type=int, metavar="N", help="if the checkpoint omits it")
     group.add_argument(
@@ -45,8 +61,8 @@ def _add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_post_embedding_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("post_embedding")
-    group.add_argument("--activity-threshold", type=float, default=10.0, metavar="FRAMES")
-    group.add_argument("--min-duration", type=float, default=1.0, metavar="SECONDS")
+    group.add_argument("--activity-threshold", type=_amount, default=10.0, metavar="FRAMES")
+    group.add_argument("--min-duration", type=_amount, default=1.0, metavar="SECONDS")
 
 
 def _configure_export(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +72,7 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--precisions",
-        type=lambda text: tuple(text.split(",")),
+        type=_precisions,
         default=_PRECISIONS,
         metavar="P,P",
         help=f"of {', '.join(_PRECISIONS)}",

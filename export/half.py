@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from .errors import ExportError
+
 # Ops whose output type is written in an attribute or fixed by the standard: they keep it, and
 # casts around them do the rest.
 _FIXED_TYPE_OPS = frozenset({"Cast", "Constant", "ConstantOfShape", "EyeLike", "Range", "Shape"})
@@ -27,7 +29,7 @@ def to_half(model: onnx.ModelProto, is_island: Predicate) -> onnx.ModelProto:
     error, not a clipped infinity.
 
     Raises:
-        ValueError: a weight of a half-precision node does not fit into FP16.
+        ExportError: a weight of a half-precision node does not fit into FP16.
     """
     half = onnx.ModelProto()
     half.CopyFrom(model)
@@ -46,7 +48,9 @@ def _float_tensors(model: onnx.ModelProto) -> set[str]:
 def _half_weight(tensor: TensorProto, name: str) -> TensorProto:
     values = numpy_helper.to_array(tensor)
     if values.size and np.abs(values).max() > np.finfo(np.float16).max:
-        raise ValueError(f"weight {tensor.name!r} does not fit into FP16: keep its node in FP32")
+        raise ExportError(
+            f"weight {tensor.name!r} does not fit into FP16: export with --precisions fp32,int8"
+        )
     return numpy_helper.from_array(values.astype(np.float16), name)
 
 

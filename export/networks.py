@@ -24,7 +24,10 @@ from ..graphs import (
 from .checkpoints import EmbeddingCheckpoint, Provenance, SegmentationCheckpoint
 from .errors import ExportError
 
+SAMPLE_RATE_HZ = 16000
 _FBANKS: Mapping[str, FbankConfig] = {"campplus": CAMPPLUS_FBANK, "wespeaker": WESPEAKER_FBANK}
+
+FAMILIES = tuple(_FBANKS)
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,14 @@ class Networks:
 
     segmentation: SegmentationCheckpoint
     embeddings: tuple[EmbeddingCheckpoint, ...]
+
+    def __post_init__(self) -> None:
+        rate_hz = self.segmentation.config.sample_rate_hz
+        if rate_hz != SAMPLE_RATE_HZ:
+            raise ExportError(
+                f"{self.segmentation.provenance.name} works at {rate_hz} Hz; voxport exports and "
+                f"verifies networks at {SAMPLE_RATE_HZ} Hz"
+            )
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -69,8 +80,10 @@ def segmentation_module(networks: Networks) -> Segmentation:
 
 def fbank_config(networks: Networks, family: str) -> FbankConfig:
     """The features of a family, with as many mel bins as its checkpoint takes."""
-    num_mel_bins = networks.embedding(family).config.feature_size
-    return replace(_FBANKS[family], num_mel_bins=num_mel_bins)
+    features = _FBANKS[family]
+    if family not in networks.families:
+        return features
+    return replace(features, num_mel_bins=networks.embedding(family).config.feature_size)
 
 
 def _trunk(checkpoint: EmbeddingCheckpoint) -> CamPlusPlusTrunk | ResNetTrunk:

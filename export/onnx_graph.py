@@ -27,7 +27,7 @@ def trace(spec: ExportSpec, module: nn.Module) -> onnx.ModelProto:
     """The FP32 graph of a spec: traced, simplified, with the declared names and axes.
 
     Raises:
-        ExportError: the exporter or the simplifier failed.
+        ExportError: the graph lacks what the spec declares, or the simplifier failed.
     """
     model = _simplified(_exported(spec, module), spec.name)
     for declared, values in (

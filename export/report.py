@@ -18,7 +18,7 @@ _LABELS = {
     "changed": "{value:.0f} of {frames:.0f} frames change",
     "cosine_distance": "cosine {value:.1e}",
     "changed_pairs": "{value:.0f} of {pairs:.0f} decisions change",
-    "close_pairs": "{value:.0f} at the threshold",
+    "close_pairs": "but {value:.0f} at the threshold",
     "relative_max_abs": "max rel {value:.1e}",
     "max_abs": "max abs {value:.1e}",
     "mean_abs": "mean abs {value:.1e}",
@@ -54,7 +54,7 @@ def report(manifest: Manifest, omissions: list[Omission]) -> str:
 
 def _by_precision(rows: Iterable[ArtifactRow]) -> list[ArtifactRow]:
     order = {"fp32": 0, "fp16": 1, "int8": 2}
-    return sorted(rows, key=lambda row: (row.name, order[row.precision]))
+    return sorted(rows, key=lambda row: (row.name, order.get(row.precision, len(order))))
 
 
 def _line(row: ArtifactRow, fp32_bytes: int) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+from ..runtime.errors import ArtifactError
 from ..runtime.manifest import MANIFEST_NAME, Manifest
 from .errors import ExportError
 from .networks import Networks
 from .pipeline import ExportResult, export_artifacts, log_to_stderr, selected
-from .publishing import REPORT_NAME, existing_manifest, locked, publish
+from .publishing import REPORT_NAME, existing_manifest, locked, merged, publish
 from .report import report
 from .specs import PRECISIONS, export_specs
 from .speech import verification_speech
@@ -22,8 +24,9 @@ def _post_embedding_options(folder: Path) -> dict[str, float]:
         if row.name == "post_embedding":
             for option in ("activity_threshold_frames", "min_duration_s"):
                 value = row.description.recipe.get(option)
-                if isinstance(value, int | float):
-                    options[option] = float(value)
+                if not isinstance(value, int | float) or not 0 <= value < math.inf:
+                    raise ArtifactError(f"{folder}: post_embedding has {option} {value!r}")
+                options[option] = float(value)
     return options
 
 
@@ -51,11 +54,20 @@ def run_export(  # noqa: PLR0913 -- one keyword per command-line option
         min_duration_s=min_duration_s,
     )
     chosen = selected(specs, only)
-    with locked(folder):
+    if not any(set(spec.precisions) & set(wanted) for spec in chosen):
+        names = ", ".join(spec.name for spec in chosen)
+        raise ExportError(f"none of {names} comes in {', '.join(wanted)}: nothing to export")
+    with locked(folder, log_to_stderr):
+        old = existing_manifest(folder)
         result = export_artifacts(chosen, networks, verification_speech(), wanted, log_to_stderr)
-        rows = tuple(staged.row for staged in result.staged)
-        manifest = existing_manifest(folder).merged(rows)
-        publish(folder, result.staged, manifest, report(manifest, result.omissions))
+        rows = [staged.row for staged in result.staged]
+        omitted = {(o.name, "onnx", o.precision) for o in result.omissions}
+        manifest = merged(old, rows, omitted)
+        publish(folder, result.staged, old, manifest, report(manifest, result.omissions))
+    kept = {row.key for row in manifest.artifacts}
+    for row in old.artifacts:
+        if row.key not in kept:
+            log_to_stderr(f"removed {row.path}: it does not belong to this export")
     seconds = sum(result.seconds.values())
     log_to_stderr(
         f"{len(rows)} artifacts verified and published in {folder} ({seconds:.0f} s); "
@@ -72,7 +84,13 @@ def run_verify(networks: Networks, folder: Path) -> int:
     Raises:
         ArtifactError: no manifest, or a damaged one.
     """
-    specs = export_specs(networks, **_post_embedding_options(folder))
+    if (folder / MANIFEST_NAME).is_file():
+        with locked(folder, log_to_stderr):
+            pass  # completes a publication that was cut off
+    options = _post_embedding_options(folder)
+    for option, value in options.items():
+        log_to_stderr(f"post_embedding: {option} {value:g}, as the manifest says")
+    specs = export_specs(networks, **options)
     findings = verify_folder(folder, specs, networks, verification_speech(), log_to_stderr)
     for finding in findings:
         log_to_stderr(f"FAILED {finding}")

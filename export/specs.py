@@ -12,8 +12,6 @@ import onnx
 from torch import nn
 
 from ..graphs import (
-    CAMPPLUS_FBANK,
-    WESPEAKER_FBANK,
     CosineDistance,
     EmbeddingInputs,
     FbankConfig,
@@ -26,9 +24,11 @@ from ..graphs.masks import MIN_NUM_SAMPLES
 from ..runtime.manifest import TensorSpec
 from . import recipes
 from .networks import (
+    FAMILIES,
     Networks,
     diarization_window_module,
     embedding_module,
+    fbank_config,
     segmentation_module,
 )
 from .verification import cases, references
@@ -319,8 +319,7 @@ def export_specs(
     step_s = config.hop_samples / config.sample_rate_hz
     return [
         *segmentation_specs(networks),
-        fbank_spec("campplus", CAMPPLUS_FBANK),
-        fbank_spec("wespeaker", WESPEAKER_FBANK),
+        *(fbank_spec(family, fbank_config(networks, family)) for family in FAMILIES),
         *(embedding_spec(networks, family) for family in networks.families),
         *small_specs(step_s, activity_threshold_frames, min_duration_s),
         window_spec(networks),

@@ -39,6 +39,9 @@ class PostEmbedding(nn.Module):
         min_duration_s: float = 1.0,
     ) -> None:
         super().__init__()
+        for value in (step_s, activity_threshold_frames, min_duration_s):
+            if not 0 <= value < math.inf:
+                raise ValueError(f"durations and thresholds must be finite and >= 0, got {value}")
         self.distance = CosineDistance()
         self.activity_threshold_frames = activity_threshold_frames
         self.min_duration_s = min_duration_s

@@ -1,5 +1,6 @@
 """Run verified artifacts on numpy arrays. Never imports torch."""
 
+from .audio import read_audio
 from .errors import (
     ArtifactError,
     ArtifactNotFoundError,
@@ -26,4 +27,5 @@ __all__ = [
     "TensorSpec",
     "VoxportError",
     "load",
+    "read_audio",
 ]

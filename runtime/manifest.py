@@ -136,11 +136,6 @@ class Manifest:
         data = {"schema_version": SCHEMA_VERSION, "artifacts": [asdict(row) for row in rows]}
         return json.dumps(data, indent=1, sort_keys=True) + "\n"
 
-    def merged(self, rows: tuple[ArtifactRow, ...]) -> Manifest:
-        """A manifest in which ``rows`` replace those of the same key."""
-        table = {row.key: row for row in (*self.artifacts, *rows)}
-        return Manifest(tuple(table.values()))
-
     def find(self, name: str, precision: str, artifact_format: str = "onnx") -> ArtifactRow:
         """The row of an artifact.
 

@@ -39,7 +39,7 @@ def graph(
 
     ``metadata`` is what it says of itself, ``described`` unless given; "" leaves it out.
     """
-    values = (
+    inputs, outputs = (
         [
             helper.make_tensor_value_info(spec.name, _ONNX_TYPES[spec.dtype], list(spec.axes))
             for spec in specs
@@ -47,7 +47,7 @@ def graph(
         for specs in (described.inputs, described.outputs)
     )
     tensors = [numpy_helper.from_array(array, name) for name, array in (weights or {}).items()]
-    body = helper.make_graph(list(nodes), "tiny", *values, initializer=tensors)
+    body = helper.make_graph(list(nodes), "tiny", inputs, outputs, initializer=tensors)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     text = described.to_json() if metadata is None else metadata
     if text:

@@ -213,7 +213,6 @@ def _log_probs(name: str, comparisons: list[Comparison]) -> dict[str, float]:
     flipped, frames = _share(measures.flipped_frames, name, comparisons)
     return {
         "max_abs": _worst(measures.max_abs, name, comparisons),
-        "speech_max_abs": _worst(measures.max_abs, name, _deciding(comparisons)),
         "frames": frames,
         "flipped": flipped,
         "flipped_share": flipped / max(1, frames),
@@ -232,6 +231,7 @@ def _embeddings(name: str, comparisons: list[Comparison]) -> dict[str, float]:
     return {
         "relative_max_abs": _worst(measures.relative_max_abs, name, comparisons),
         "cosine_distance": _worst(cosine, name, _deciding(comparisons)),
+        "any_cosine_distance": _worst(cosine, name, comparisons),
     }
 
 

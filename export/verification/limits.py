@@ -24,23 +24,28 @@ REAUTHORED: Mapping[str, Limits] = {
 PAIR_MARGIN: Mapping[str, float] = {"fp32": 1e-4, "fp16": 1e-3, "int8": 1e-2}
 
 _EXACT: Limits = {"max_abs": 0.0}
+_SAME_DECISIONS: Limits = {"changed_pairs": 0, "changed_partition": 0}
 
-# Stage two: the artifact against the re-authored module.
+# Stage two: the artifact against the re-authored module, on every case. Decisions are those on
+# real speech and silence; the other limits hold for noise, ragged lengths and hard masks too.
 ARTIFACT: Mapping[str, Mapping[str, Limits]] = {
-    "fp32": REAUTHORED,
+    # CAM++'s embeddings stay below 4: within 1e-4 in absolute terms.
+    "fp32": {**REAUTHORED, "embeddings": {**REAUTHORED["embeddings"], "relative_max_abs": 2.5e-5}},
     "fp16": {
-        # 0.06 measured on 43,586 frames of speech: 0.25 leaves room for other checkpoints and
-        # still catches a swapped recurrent row (0.1-1 on top of many flips).
-        "log_probs": {"speech_max_abs": 0.25, "flipped_share": 1e-3},
+        # 0.06 at most measured on 43,586 frames of speech: room for other checkpoints.
+        "log_probs": {"max_abs": 0.25, "flipped_share": 1e-3},
         "masks": {"changed_share": 1e-3},
-        "embeddings": {"cosine_distance": 1e-4, "changed_pairs": 0, "changed_partition": 0},
+        # Off speech, 1.1e-4 is measured for a silent window.
+        "embeddings": {**_SAME_DECISIONS, "cosine_distance": 1e-4, "any_cosine_distance": 1e-3},
         "exact": _EXACT,
     },
     "int8": {
-        # Dynamic INT8 LSTMs flip 0.2 % of frames, quantising every operator 20 %.
-        "log_probs": {"flipped_share": 5e-3},
+        # Dynamic INT8 LSTMs flip 0.2 % of frames and move log-probabilities by up to 1.6 (43,586
+        # frames); quantising every operator flips 20 %.
+        "log_probs": {"max_abs": 2.5, "flipped_share": 5e-3},
         "masks": {"changed_share": 5e-3},
-        "embeddings": {"cosine_distance": 1e-2, "changed_pairs": 0, "changed_partition": 0},
+        # Off speech, 0.024 is measured for a silent window.
+        "embeddings": {**_SAME_DECISIONS, "cosine_distance": 1e-2, "any_cosine_distance": 5e-2},
         "exact": _EXACT,
     },
 }

@@ -30,9 +30,10 @@ def check_comparable(name: str, expected: Array, observed: Array) -> None:
     """
     if expected.shape != observed.shape:
         raise Mismatch(f"{name}: shape {observed.shape}, expected {expected.shape}")
-    bad = int(np.size(observed) - np.isfinite(observed).sum())
-    if bad:
-        raise Mismatch(f"{name}: {bad} of {observed.size} values are not finite")
+    for which, values in (("", observed), ("expected ", expected)):
+        bad = int(np.size(values) - np.isfinite(values).sum())
+        if bad:
+            raise Mismatch(f"{name}: {bad} of {values.size} {which}values are not finite")
 
 
 def max_abs(expected: Array, observed: Array) -> float:

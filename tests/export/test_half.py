@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from voxport.export.errors import ExportError
 from voxport.export.half import to_half
 
 Weight = npt.NDArray[np.float32]
@@ -89,5 +90,5 @@ def test_the_source_model_is_left_alone() -> None:
 
 
 def test_a_weight_beyond_half_precision_is_an_error() -> None:
-    with pytest.raises(ValueError, match="'w' does not fit into FP16"):
+    with pytest.raises(ExportError, match="'w' does not fit into FP16"):
         to_half(_model(scale=1e6), _is_island)

@@ -13,6 +13,8 @@ def test_shapes_and_non_finite_values_are_mismatches() -> None:
         measures.check_comparable("x", np.zeros(3), np.zeros(2))
     with pytest.raises(Mismatch, match="2 of 3 values are not finite"):
         measures.check_comparable("x", np.zeros(3), np.array([0, np.nan, -np.inf]))
+    with pytest.raises(Mismatch, match="1 of 2 expected values are not finite"):
+        measures.check_comparable("x", np.array([0, np.nan]), np.zeros(2))
     measures.check_comparable("x", np.zeros((0, 2)), np.zeros((0, 2)))
 
 

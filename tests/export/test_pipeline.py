@@ -18,7 +18,9 @@ from voxport.export.onnx_graph import trace
 from voxport.export.pipeline import ExportResult, export_artifacts, selected
 from voxport.export.report import report
 from voxport.export.specs import ExportSpec, segmentation_specs, small_specs
-from voxport.export.verification.cases import Speech
+from voxport.export.verification import gates, limits
+from voxport.export.verification.cases import Arrays, Speech
+from voxport.export.verification.gates import Verifier, run_module
 from voxport.graphs import Segmentation
 from voxport.runtime import Manifest, load
 from voxport.runtime.session import Session
@@ -153,6 +155,36 @@ def test_a_wrong_graph_is_caught_against_pytorch(
     specs = segmentation_specs(tiny_networks)[:1]
     with pytest.raises(GateError, match=r"pytorch / log_probs: .* FAILED"):
         _export(tiny_networks, synthetic_speech, specs, ("fp32",))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_wrong_answer_off_speech_is_caught(
+    tiny_networks: Networks, synthetic_speech: Speech, precision: str
+) -> None:
+    spec = segmentation_specs(tiny_networks)[0]
+    module = segmentation_module(tiny_networks).eval()
+    verifier = Verifier(spec, tiny_networks, module, spec.cases(tiny_networks, synthetic_speech))
+
+    def run_wrongly(inputs: Arrays) -> Arrays:
+        (outputs,) = run_module(module, inputs)
+        wrong = 5.0 if inputs["waveform"].shape[-1] == 48001 else 0.0
+        return {"log_probs": outputs.numpy() - np.float32(wrong)}
+
+    (gate,) = verifier.artifact(precision, run_wrongly)
+    assert any("max_abs" in problem for problem in gate.problems)
+
+
+def test_int8_that_fails_its_gate_is_left_out_and_said_so(
+    tiny_networks: Networks, synthetic_speech: Speech, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = {**limits.ARTIFACT["int8"], "log_probs": {"max_abs": 1e-9}}
+    monkeypatch.setattr(gates, "ARTIFACT", {**limits.ARTIFACT, "int8": strict})
+    specs = segmentation_specs(tiny_networks)[:1]
+    result = _export(tiny_networks, synthetic_speech, specs, ("fp32", "int8"))
+    assert [staged.row.precision for staged in result.staged] == ["fp32"]
+    (omission,) = result.omissions
+    assert (omission.name, omission.precision) == ("segmentation", "int8")
+    assert "max_abs" in omission.reason
 
 
 def test_a_failing_gate_publishes_nothing(

@@ -6,12 +6,20 @@ import hashlib
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from voxport.export import publishing
 from voxport.export.errors import ExportError
-from voxport.export.publishing import Staged, existing_manifest, locked, publish, sha256_hex
+from voxport.export.publishing import (
+    Staged,
+    existing_manifest,
+    locked,
+    merged,
+    publish,
+    sha256_hex,
+)
 from voxport.runtime import ArtifactRow, Description, Manifest
 
 
@@ -32,10 +40,15 @@ def _staged(name: str, content: bytes) -> Staged:
     return Staged(row, content)
 
 
-def _publish(folder: Path, *staged: Staged) -> None:
-    with locked(folder):
-        manifest = existing_manifest(folder).merged(tuple(item.row for item in staged))
-        publish(folder, list(staged), manifest, "report")
+def _silent(_: str) -> None:
+    return
+
+
+def _publish(folder: Path, *staged: Staged, omitted: tuple[tuple[str, str, str], ...] = ()) -> None:
+    with locked(folder, _silent):
+        old = existing_manifest(folder)
+        manifest = merged(old, [item.row for item in staged], omitted)
+        publish(folder, list(staged), old, manifest, "report")
 
 
 def _assert_whole(folder: Path, expected: dict[str, bytes]) -> None:
@@ -55,11 +68,41 @@ def test_publishing_adds_replaces_and_keeps(tmp_path: Path) -> None:
     assert (folder / "REPORT.md").read_text() == "report"
 
 
-def test_files_that_the_manifest_does_not_list_are_removed(tmp_path: Path) -> None:
+def test_other_files_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.onnx").write_bytes(b"?")
     _publish(tmp_path, _staged("a", b"1"))
-    (tmp_path / "stray.fp32.onnx").write_bytes(b"?")
-    _publish(tmp_path, _staged("a", b"1"))
-    _assert_whole(tmp_path, {"a": b"1"})
+    _publish(tmp_path, _staged("b", b"1"))
+    assert (tmp_path / "mine.onnx").read_bytes() == b"?"
+
+
+def test_what_was_left_out_this_time_is_removed(tmp_path: Path) -> None:
+    _publish(tmp_path, _staged("a", b"1"), _staged("b", b"2"))
+    _publish(tmp_path, _staged("b", b"3"), omitted=(("a", "onnx", "fp32"),))
+    _assert_whole(tmp_path, {"b": b"3"})
+
+
+def _of(staged: Staged, **changes: object) -> ArtifactRow:
+    return replace(staged.row, description=replace(staged.row.description, **changes))  # type: ignore[arg-type]
+
+
+def test_a_folder_holds_one_set_of_checkpoints() -> None:
+    ours = ({"network": "segmentation", "sha256": "1"},)
+    other = ({"network": "segmentation", "sha256": "2"},)
+    voice = ({"network": "campplus", "sha256": "3"},)
+    a, b, c, d = (_staged(name, b"") for name in "abcd")
+    old = Manifest((_of(a, checkpoints=ours), _of(b, checkpoints=voice), c.row))
+    replaced = merged(old, [_of(d, checkpoints=other)], ())
+    assert {row.name for row in replaced.artifacts} == {"b", "c", "d"}
+    added = merged(old, [_of(d, checkpoints=ours)], ())
+    assert {row.name for row in added.artifacts} == {"a", "b", "c", "d"}
+
+
+def test_precisions_of_one_artifact_stay_alike() -> None:
+    fp32 = _staged("a", b"").row
+    other = _of(_staged("a", b""), precision="fp16", recipe={"classes": 7})
+    assert merged(Manifest((other,)), [fp32], ()).artifacts == (fp32,)
+    alike = _of(_staged("a", b""), precision="fp16")
+    assert merged(Manifest((alike,)), [fp32], ()).artifacts == (alike, fp32)
 
 
 @pytest.mark.parametrize("writes", [0, 1, 2, 3])
@@ -101,7 +144,7 @@ def test_dying_while_moving_is_completed_by_the_next_run(
     with pytest.raises(KeyboardInterrupt):
         _publish(tmp_path, _staged("a", b"new"), _staged("b", b"new"))
     monkeypatch.undo()
-    with locked(tmp_path):
+    with locked(tmp_path, _silent):
         _assert_whole(tmp_path, {"a": b"new", "b": b"new"})
 
 
@@ -111,7 +154,7 @@ def test_two_processes_take_turns(tmp_path: Path) -> None:
         import sys, time
         from pathlib import Path
         from voxport.export.publishing import locked
-        with locked(Path(sys.argv[1])):
+        with locked(Path(sys.argv[1]), lambda line: None):
             print("in", flush=True)
             time.sleep(0.5)
             print("out", flush=True)
@@ -129,8 +172,11 @@ def test_two_processes_take_turns(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with (
-        pytest.raises(ExportError, match="cannot be written"),
-        locked(tmp_path / "file" / "models"),
-    ):
+    folder = tmp_path / "file" / "models"
+    with pytest.raises(ExportError, match="cannot be written"), locked(folder, _silent):
         pytest.fail("a file was locked as a folder")
+
+
+def test_errors_of_the_export_itself_are_not_the_folders(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="no space elsewhere"), locked(tmp_path, _silent):
+        raise OSError("no space elsewhere")

@@ -279,7 +279,7 @@ def _not_a_number(folder: Path) -> None:
     def spoil(values: FloatArray) -> None:
         values[0] = np.nan
 
-    _edit_weight(folder, "Conv", spoil)
+    _edit_weight(folder, "MatMul", spoil)
 
 
 def _wrong_mapping(folder: Path) -> None:
@@ -320,6 +320,14 @@ def _manifest_unpassed_gate(folder: Path) -> None:
     _edit_manifest(folder, lambda row: row["gates"][0].update(passed=False))
 
 
+def _manifest_without_gates(folder: Path) -> None:
+    _edit_manifest(folder, lambda row: row.update(gates=[]))
+
+
+def _manifest_wider_limit(folder: Path) -> None:
+    _edit_manifest(folder, lambda row: row["gates"][-1]["limits"].update(max_abs=1.0))
+
+
 def _manifest_other_precision(folder: Path) -> None:
     _edit_manifest(folder, lambda row: row["description"].update(precision="fp16"))
 
@@ -341,8 +349,10 @@ def _manifest_other_precision(folder: Path) -> None:
         (_other_metadata, "the metadata in the file is not what the export declares"),
         (_manifest_recipe, "the manifest describes"),
         (_manifest_ops, "the manifest says ops"),
-        (_manifest_checkpoint, "the manifest describes"),
+        (_manifest_checkpoint, "pass --segmentation"),
         (_manifest_unpassed_gate, "a gate that did not pass"),
+        (_manifest_without_gates, "the manifest lists gates"),
+        (_manifest_wider_limit, "the manifest lists gates"),
         (_manifest_other_precision, "the metadata in the file"),
     ],
 )

@@ -80,7 +80,9 @@ def test_a_path_may_be_text_and_the_suffix_anything(tmp_path: Path) -> None:
 def test_full_scale_is_one(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     soundfile.write(path, np.array([-32768, 32767, 0], np.int16), RATE_HZ)
-    np.testing.assert_array_equal(read_audio(path), np.float32([-1.0, 32767 / 32768, 0.0]))
+    np.testing.assert_array_equal(
+        read_audio(path), np.array([-1.0, 32767 / 32768, 0.0], np.float32)
+    )
 
 
 # Channels
@@ -187,13 +189,13 @@ def test_stereo_is_mixed_before_it_is_resampled(tmp_path: Path) -> None:
 
 def test_one_sample(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
-    soundfile.write(path, np.float32([0.25]), RATE_HZ, subtype="FLOAT")
-    np.testing.assert_array_equal(read_audio(path), np.float32([0.25]))
+    soundfile.write(path, np.array([0.25], np.float32), RATE_HZ, subtype="FLOAT")
+    np.testing.assert_array_equal(read_audio(path), np.array([0.25], np.float32))
 
 
 def test_too_few_samples_to_resample(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
-    soundfile.write(path, np.float32([0.25]), 48000, subtype="FLOAT")
+    soundfile.write(path, np.array([0.25], np.float32), 48000, subtype="FLOAT")
     assert "too few to resample" in refused(path)
 
 

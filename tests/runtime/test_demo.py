@@ -234,7 +234,7 @@ def test_the_tiny_segmentation_is_what_the_tests_below_believe(models: Path) -> 
 
 def test_demo(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # Windows of 1 s: one voice, the other voice, silence, the first voice again.
-    levels = np.repeat(np.float32([0.5, -0.5, 0.0, 0.5]), WINDOW)
+    levels = np.repeat(np.array([0.5, -0.5, 0.0, 0.5], np.float32), WINDOW)
     audio = tmp_path / "two.wav"
     soundfile.write(audio, levels, RATE_HZ, subtype="FLOAT")
     assert cli.main(["demo", "--models", str(models), str(audio)]) == 0

@@ -114,7 +114,7 @@ def test_any_description_round_trips(description: Description) -> None:
 
 # Malformed fields
 
-ROW_FIELDS = {
+ROW_FIELDS: dict[str, object] = {
     "format": 1,
     "path": 1,
     "sha256": None,
@@ -126,7 +126,7 @@ ROW_FIELDS = {
     "verified_on": 3,
     "description": "net",
 }
-DESCRIPTION_FIELDS = {
+DESCRIPTION_FIELDS: dict[str, object] = {
     "name": 1,
     "precision": None,
     "inputs": {},
@@ -408,12 +408,6 @@ def test_find_lists_the_variants_that_there_are() -> None:
 def test_find_in_an_empty_manifest() -> None:
     with pytest.raises(ArtifactNotFoundError, match="there are: none"):
         Manifest().find("net", "fp32")
-
-
-def test_merged_replaces_rows_of_the_same_key() -> None:
-    other = replace(ROW, description=replace(DESCRIPTION, name="other"), path="o.onnx")
-    newer = replace(ROW, sha256="11" * 32)
-    assert Manifest((ROW, other)).merged((newer,)).artifacts == (newer, other)
 
 
 # Figures of the recipe

@@ -7,10 +7,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tiny_artifacts
+from onnx import helper
 from tiny_artifacts import WEIGHT, linear, publish, reshaping
 from voxport.runtime import (
     ArtifactError,
@@ -195,7 +197,7 @@ def test_every_truncation_is_refused() -> None:
 def rewritten(metadata: str) -> bytes:
     """``linear`` with other metadata."""
     described, _ = linear()
-    nodes = [tiny_artifacts.helper.make_node("MatMul", ["x", "w"], ["y"])]
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
     return tiny_artifacts.graph(described, nodes, {"w": WEIGHT}, metadata=metadata)
 
 
@@ -230,7 +232,8 @@ CONTRADICTIONS = {
 
 @pytest.mark.parametrize(("kind", "specs"), CONTRADICTIONS.values(), ids=CONTRADICTIONS)
 def test_metadata_that_contradicts_the_graph(kind: str, specs: tuple[TensorSpec, ...]) -> None:
-    described = replace(linear()[0], **{kind: specs})
+    changes: dict[str, Any] = {kind: specs}
+    described = replace(linear()[0], **changes)
     with pytest.raises(ArtifactError, match=f"declares the {kind} ") as caught:
         Session(rewritten(described.to_json()), "net.onnx")
     message = str(caught.value)
