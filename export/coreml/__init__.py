@@ -1,0 +1,1 @@
+"""Core ML packages: converted, described and checked on any machine."""

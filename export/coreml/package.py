@@ -1,0 +1,185 @@
+"""Core ML packages on disk: what they say about themselves, and the same bytes every time.
+
+coremltools gives every package random identifiers, today's date and maps in no fixed order. Here
+the identifiers follow from the paths, the date goes, and protobuf is asked for a fixed order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...runtime.manifest import METADATA_KEY, Description, TensorSpec
+from .shapes import MAIN, FunctionShapes
+from .tools import import_coremltools, quiet
+
+AUTHOR = "voxport"
+CHECKPOINTS_KEY = f"{METADATA_KEY}.checkpoints"
+# The licence of what has no weights: voxport's own.
+_OWN_LICENCE = "MIT"
+_DATA = "Data"
+_ITEMS = "com.apple.CoreML"
+_MODEL = f"{_ITEMS}/model.mlmodel"
+_WEIGHTS = f"{_ITEMS}/weights"
+_KEPT_METADATA = ("com.github.apple.coremltools.version", "com.github.apple.coremltools.source")
+
+MEANINGS: Mapping[str, str] = {
+    "waveform": "mono audio in [-1, 1]",
+    "waveforms": "each window once per speaker",
+    "log_probs": "natural-log probabilities of the powerset classes",
+    "masks": "1 where a speaker is active, else 0",
+    "clean_masks": "masks without the frames in which speakers overlap",
+    "features": "natural-log mel energies, Kaldi-exact, not mean-normalised",
+    "embeddings": "speaker embeddings, not L2-normalised",
+    "database": "embeddings of known speakers, at least one",
+    "distances": "1 - cosine similarity, in [0, 2]",
+    "segments": "1 where a speaker is active, else 0",
+    "activity": "active frames of each speaker",
+    "valid": "1 for speakers that are active long enough, else 0",
+    "filtered_segments": "segments of valid speakers, without those that are too short",
+}
+
+
+def model_path(package: Path) -> Path:
+    """The protobuf of a package."""
+    return package / _DATA / _MODEL
+
+
+def weights_folder(package: Path) -> Path:
+    """Where a package keeps its weights."""
+    return package / _DATA / _WEIGHTS
+
+
+def read_model(package: Path) -> Any:
+    """The parsed protobuf of a package (``Model``)."""
+    model = import_coremltools("proto.Model_pb2").Model()
+    model.ParseFromString(model_path(package).read_bytes())
+    return model
+
+
+def function_descriptions(model: Any) -> dict[str, Any]:
+    """What holds inputs and outputs, by function, the default one first.
+
+    In a package of one function that is the model's description itself.
+    """
+    described = {function.name: function for function in model.description.functions}
+    if not described:
+        return {MAIN: model.description}
+    default = model.description.defaultFunctionName
+    return {default: described.pop(default), **described}
+
+
+def package_sha256(package: Path) -> str:
+    """One hash for a folder: over each file's relative name, size and bytes, in order."""
+    digest = hashlib.sha256()
+    for name, path in _files(package):
+        content = path.read_bytes()
+        digest.update(f"{name}\n{len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def package_size(package: Path) -> int:
+    """Bytes of all files of a package."""
+    return sum(path.stat().st_size for _, path in _files(package))
+
+
+def joined(models: Mapping[str, Any], folder: Path) -> Path:
+    """A package with every model as a function (the first one by default); weights are shared.
+
+    A single model is already one; several are written into ``folder``.
+    """
+    if len(models) == 1:
+        return Path(next(iter(models.values())).package_path)
+    utils = import_coremltools("models.utils")
+    plan = utils.MultiFunctionDescriptor()
+    for name, model in models.items():
+        plan.add_function(model.package_path, MAIN, name)
+    plan.default_function_name = next(iter(models))
+    path = folder / "functions.mlpackage"
+    with quiet():
+        utils.save_multifunction(plan, str(path))
+    return path
+
+
+def write_described(
+    source: Path, description: Description, shapes: Sequence[FunctionShapes], path: Path
+) -> None:
+    """Copy a package to ``path``, which must not exist, with descriptions of all it holds."""
+    model = read_model(source)
+    _describe(model.description.metadata, description)
+    functions = function_descriptions(model)
+    for each in shapes:
+        function = functions[each.function]
+        _describe_features(function.input, description.inputs, each)
+        _describe_features(function.output, description.outputs, each)
+    path.mkdir(parents=True)
+    model_path(path).parent.mkdir(parents=True)
+    model_path(path).write_bytes(model.SerializeToString(deterministic=True))
+    items = [(_MODEL, "CoreML Model Specification")]
+    if weights_folder(source).is_dir():
+        shutil.copytree(weights_folder(source), weights_folder(path))
+        items.append((_WEIGHTS, "CoreML Model Weights"))
+    (path / "Manifest.json").write_text(_manifest(items), encoding="utf-8")
+
+
+def _files(package: Path) -> Iterable[tuple[str, Path]]:
+    found = (path for path in package.rglob("*") if path.is_file())
+    return sorted((path.relative_to(package).as_posix(), path) for path in found)
+
+
+def _describe(metadata: Any, description: Description) -> None:
+    licences = sorted({checkpoint["licence"] for checkpoint in description.checkpoints})
+    metadata.shortDescription = f"{description.name} ({description.precision})"
+    metadata.author = AUTHOR
+    metadata.license = " and ".join(licences) or _OWN_LICENCE
+    metadata.versionString = description.voxport_version
+    for key in [key for key in metadata.userDefined if key not in _KEPT_METADATA]:
+        del metadata.userDefined[key]
+    metadata.userDefined[METADATA_KEY] = description.to_json()
+    metadata.userDefined[CHECKPOINTS_KEY] = "; ".join(
+        "{network}: {name}, {origin}, sha256 {sha256}".format_map(checkpoint)
+        for checkpoint in description.checkpoints
+    )
+
+
+def _describe_features(
+    features: Iterable[Any], tensors: Sequence[TensorSpec], shapes: FunctionShapes
+) -> None:
+    for feature, tensor in zip(features, tensors, strict=True):
+        axes = ", ".join(_axis(axis, shapes) for axis in tensor.axes)
+        feature.shortDescription = f"{MEANINGS[tensor.name]}; {tensor.dtype} ({axes})"
+
+
+def _axis(axis: str | int, shapes: FunctionShapes) -> str:
+    if isinstance(axis, int):
+        return str(axis)
+    limits = shapes.ranges.get(axis)
+    if limits is not None:
+        return f"{axis} {limits.low} to {limits.high}"
+    # Outputs have axes that no input has: their sizes are in the shapes themselves.
+    return f"{axis} {shapes.sizes[axis]}" if axis in shapes.sizes else axis
+
+
+def _manifest(items: Sequence[tuple[str, str]]) -> str:
+    """``Manifest.json`` for items of (path, description), the first one being the model."""
+    entries = {
+        str(uuid.uuid5(uuid.NAMESPACE_URL, path)): {
+            "author": _ITEMS,
+            "description": text,
+            "name": path.rpartition("/")[2],
+            "path": path,
+        }
+        for path, text in items
+    }
+    manifest = {
+        "fileFormatVersion": "1.0.0",
+        "itemInfoEntries": entries,
+        "rootModelIdentifier": next(iter(entries)),
+    }
+    return json.dumps(manifest, indent=4) + "\n"
