@@ -6,6 +6,7 @@ One export of everything (about a minute) serves all tests here.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
+import soundfile
 from onnx import numpy_helper
 from voxport.export.checkpoints import EmbeddingCheckpoint, SegmentationCheckpoint
 from voxport.export.networks import Networks
@@ -182,6 +184,22 @@ def test_the_demo_tells_who_is_active(models: Path, capsys: pytest.CaptureFixtur
     assert text.count("|") >= 10
     assert "X" in text
     assert "cosine distances" in text
+
+
+def test_the_readme_example_runs(
+    models: Path, sample_waveform: FloatArray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.+?)```", readme, re.DOTALL)
+    stereo = np.stack([sample_waveform[: 12 * 16000]] * 2, axis=1)
+    soundfile.write(tmp_path / "meeting.wav", stereo, 16000)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VOXPORT_MODELS", str(models))
+    names: dict[str, Any] = {}
+    exec(compile(example, "README.md", "exec"), names)  # noqa: S102 -- the README is ours
+    assert names["masks"].shape == (1, 589, 3)
+    assert names["embeddings"].shape == (1, 3, 192)
+    assert np.isfinite(names["embeddings"]).all()
 
 
 def test_untouched_artifacts_verify(models: Path, networks: Networks) -> None:
