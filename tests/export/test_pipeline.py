@@ -17,7 +17,12 @@ from voxport.export.networks import Networks, segmentation_module
 from voxport.export.onnx_graph import trace
 from voxport.export.pipeline import ExportResult, export_artifacts, selected
 from voxport.export.report import report
-from voxport.export.specs import ExportSpec, segmentation_specs, small_specs
+from voxport.export.specs import (
+    ExportSpec,
+    database_specs,
+    embedding_inputs_spec,
+    segmentation_specs,
+)
 from voxport.export.verification import gates, limits
 from voxport.export.verification.cases import Arrays, Speech
 from voxport.export.verification.gates import Verifier, run_module
@@ -29,7 +34,11 @@ STEP_S = 270 / 16000
 
 
 def _specs(networks: Networks) -> list[ExportSpec]:
-    return [*segmentation_specs(networks), *small_specs(STEP_S, 10.0, 1.0)]
+    return [
+        *segmentation_specs(networks),
+        embedding_inputs_spec(),
+        *database_specs(STEP_S, 10.0, 1.0),
+    ]
 
 
 def _silent(_: str) -> None:
