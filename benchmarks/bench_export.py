@@ -29,6 +29,7 @@ from voxport.export.checkpoints import (
     load_embedding,
     load_segmentation,
 )
+from voxport.export.checkpoints.architectures import resnet_name
 from voxport.export.networks import Networks, evaluation_mode
 from voxport.export.onnx_graph import with_description
 from voxport.export.pipeline import describe, variants
@@ -60,18 +61,9 @@ def random_wespeaker() -> EmbeddingCheckpoint:
     """A checkpoint of WeSpeaker's architecture with PyTorch's initial weights."""
     torch.manual_seed(0)
     config = ResNetConfig()
-    state = {
-        _original_name(name): value for name, value in ResNetTrunk(config).state_dict().items()
-    }
+    state = {resnet_name(name): value for name, value in ResNetTrunk(config).state_dict().items()}
     provenance = Provenance("random", "initial weights", "none", "", 0)
     return EmbeddingCheckpoint(provenance, "wespeaker", config, state, Path("random"))
-
-
-def _original_name(name: str) -> str:
-    if not name.startswith("stages."):
-        return name
-    _, stage, rest = name.split(".", 2)
-    return f"layer{int(stage) + 1}.{rest}"
 
 
 def subjects() -> list[Subject]:

@@ -64,6 +64,17 @@ def locked(folder: Path, log: Callable[[str], None]) -> Iterator[None]:
         lock.release()
 
 
+def complete_interrupted(folder: Path, log: Callable[[str], None]) -> None:
+    """Complete a publication that was cut off; a folder without one is not written to.
+
+    Raises:
+        ExportError: there is one to complete, but the folder cannot be written to.
+    """
+    if (folder / _COMMITTED_NAME).is_dir():
+        with locked(folder, log):
+            pass
+
+
 def existing_manifest(folder: Path) -> Manifest:
     """The manifest of a folder, empty if it has none.
 

@@ -10,7 +10,14 @@ from ..runtime.manifest import MANIFEST_NAME, Manifest
 from .errors import ExportError
 from .networks import Networks
 from .pipeline import ExportResult, export_artifacts, log_to_stderr, selected
-from .publishing import REPORT_NAME, existing_manifest, locked, merged, publish
+from .publishing import (
+    REPORT_NAME,
+    complete_interrupted,
+    existing_manifest,
+    locked,
+    merged,
+    publish,
+)
 from .report import report
 from .specs import PRECISIONS, export_specs
 from .speech import verification_speech
@@ -84,9 +91,7 @@ def run_verify(networks: Networks, folder: Path) -> int:
     Raises:
         ArtifactError: no manifest, or a damaged one.
     """
-    if (folder / MANIFEST_NAME).is_file():
-        with locked(folder, log_to_stderr):
-            pass  # completes a publication that was cut off
+    complete_interrupted(folder, log_to_stderr)
     options = _post_embedding_options(folder)
     for option, value in options.items():
         log_to_stderr(f"post_embedding: {option} {value:g}, as the manifest says")

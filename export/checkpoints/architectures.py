@@ -73,10 +73,10 @@ def _campplus(config: CamPlusPlusConfig) -> Shapes:
 def _resnet(config: ResNetConfig) -> Shapes:
     with torch.device("meta"):
         shapes = _shapes(ResNetTrunk(config))
-    return {_resnet_name(name): shape for name, shape in shapes.items()}
+    return {resnet_name(name): shape for name, shape in shapes.items()}
 
 
-def _resnet_name(name: str) -> str:
+def resnet_name(name: str) -> str:
     if not name.startswith("stages."):
         return name
     number, rest = name.removeprefix("stages.").split(".", 1)

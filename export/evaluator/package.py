@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import io
-import logging
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...runtime.errors import MissingDependencyError
+from ..coreml.tools import import_coremltools
 from .errors import ProgramFormatError
 from .types import (
     DTYPES,
@@ -33,29 +29,6 @@ from .weights import decode
 _MODEL_FOLDER = Path("Data") / "com.apple.CoreML"
 # The name of an operation is an attribute in the file, and no input of the op.
 NAME_ATTRIBUTE = "name"
-
-
-def import_proto(name: str) -> Any:
-    """A module of ``coremltools.proto``, without the warnings that coremltools gives off macOS.
-
-    Raises:
-        MissingDependencyError: coremltools is not installed.
-    """
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            return importlib.import_module(f"coremltools.proto.{name}")
-    except ModuleNotFoundError as error:
-        if error.name != "coremltools":
-            raise
-        raise MissingDependencyError(
-            "reading an .mlpackage needs coremltools, which is not installed: "
-            "pip install 'voxport[coreml]'"
-        ) from error
-    finally:
-        logging.disable(previous)
 
 
 def read_package(path: Path) -> StoredProgram:
@@ -85,7 +58,7 @@ def read_package(path: Path) -> StoredProgram:
 
 def _parse(file: Path) -> Any:
     decode_error = importlib.import_module("google.protobuf.message").DecodeError
-    model = import_proto("Model_pb2").Model()
+    model = import_coremltools("proto.Model_pb2").Model()
     try:
         model.ParseFromString(file.read_bytes())
     except (decode_error, OSError) as error:
@@ -133,7 +106,7 @@ def _tensor_type(spec: Any, owner: str) -> TensorType:
     if spec.WhichOneof("type") != "tensorType":
         raise ValueError(f"{owner!r} is no tensor but a {spec.WhichOneof('type')}")
     tensor = spec.tensorType
-    name = import_proto("MIL_pb2").DataType.Name(tensor.dataType)
+    name = import_coremltools("proto.MIL_pb2").DataType.Name(tensor.dataType)
     dtype = name.lower().replace("float", "fp")
     if dtype not in DTYPES:
         raise ValueError(f"{owner!r} has elements of an unsupported type: {name}")

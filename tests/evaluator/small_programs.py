@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from voxport.export.coreml.tools import quiet
 
 Arrays = dict[str, npt.NDArray[Any]]
 Build = Callable[..., Any]
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """coremltools warns of its platform and of library versions, whatever one does."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)
 
 
 def coremltools() -> Any:

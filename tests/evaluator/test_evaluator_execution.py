@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from small_programs import builder, coremltools, quiet, save_program
+from voxport.export.coreml.tools import import_coremltools
 from voxport.export.evaluator import (
     OpFailedError,
     ProgramFormatError,
@@ -21,7 +22,6 @@ from voxport.export.evaluator import (
     load_program,
 )
 from voxport.export.evaluator import executor as executor_module
-from voxport.export.evaluator.package import import_proto
 from voxport.runtime.errors import ArtifactError, InputError, MissingDependencyError
 
 mb = builder()
@@ -42,7 +42,7 @@ def package(tmp_path: Path) -> Path:
 def _edit(package: Path, change: Callable[[Any], None]) -> None:
     """Change the protobuf of a package."""
     (file,) = (package / "Data" / "com.apple.CoreML").glob("*.mlmodel")
-    model = import_proto("Model_pb2").Model()
+    model = import_coremltools("proto.Model_pb2").Model()
     model.ParseFromString(file.read_bytes())
     change(model)
     file.write_bytes(model.SerializeToString())
@@ -281,4 +281,4 @@ def test_says_what_is_missing_without_coremltools(
 
     monkeypatch.setattr("importlib.import_module", refuse)
     with pytest.raises(MissingDependencyError, match="pip install"):
-        import_proto("Model_pb2")
+        import_coremltools("proto.Model_pb2")

@@ -20,8 +20,8 @@ from seeded_networks import segmentation_state
 from signals import speechlike
 from small_programs import coremltools, quiet
 from torch import nn
+from voxport.export.coreml.tools import import_coremltools
 from voxport.export.evaluator import evaluate
-from voxport.export.evaluator.package import import_proto
 from voxport.graphs import PowersetConfig, Segmentation, SegmentationConfig
 from voxport.graphs.campplus import ConvHead
 
@@ -49,7 +49,7 @@ class Stored:
     def edit(self, change: Callable[[list[Any]], None]) -> None:
         """Change the operations of the protobuf."""
         (file,) = (self.path / _MODEL).glob("*.mlmodel")
-        model = import_proto("Model_pb2").Model()
+        model = import_coremltools("proto.Model_pb2").Model()
         model.ParseFromString(file.read_bytes())
         function = model.mlProgram.functions["main"]
         change(function.block_specializations[function.opset].operations)

@@ -14,6 +14,7 @@ from voxport.export import publishing
 from voxport.export.errors import ExportError
 from voxport.export.publishing import (
     Staged,
+    complete_interrupted,
     existing_manifest,
     locked,
     merged,
@@ -144,8 +145,14 @@ def test_dying_while_moving_is_completed_by_the_next_run(
     with pytest.raises(KeyboardInterrupt):
         _publish(tmp_path, _staged("a", b"new"), _staged("b", b"new"))
     monkeypatch.undo()
-    with locked(tmp_path, _silent):
-        _assert_whole(tmp_path, {"a": b"new", "b": b"new"})
+    complete_interrupted(tmp_path, _silent)
+    _assert_whole(tmp_path, {"a": b"new", "b": b"new"})
+
+
+def test_without_an_interrupted_publication_nothing_is_written(tmp_path: Path) -> None:
+    complete_interrupted(tmp_path, _silent)
+    complete_interrupted(tmp_path / "none", _silent)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_two_processes_take_turns(tmp_path: Path) -> None:
