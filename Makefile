@@ -21,13 +21,15 @@ PACKAGES := voxport.graphs voxport.export voxport.runtime
 SOURCES := graphs export runtime tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help export verify test demo bench-export lint format typecheck check clean distclean
+.PHONY: help export verify verify-mac test fuzz demo bench-export lint format typecheck check clean distclean
 
 help:
-	@echo "make export       real checkpoints -> verified ONNX artifacts in $(MODELS)/"
+	@echo "make export       real checkpoints -> verified artifacts (ONNX, Core ML) in $(MODELS)/"
 	@echo "make verify       repeat all checks on the artifacts in $(MODELS)/"
+	@echo "make verify-mac   on a Mac: verify, then run the Core ML packages through Apple's runtime"
 	@echo "make demo         who is active when in a 30 s recording"
 	@echo "make test         the test suite"
+	@echo "make fuzz         10,000 broken inputs: audio, manifests, metadata"
 	@echo "make bench-export time of each export, and PyTorch against ONNX Runtime"
 	@echo "make check        lint and typecheck"
 	@echo "make clean        remove artifacts and caches; distclean: .venv too"
@@ -62,11 +64,23 @@ export: $(call STAMP,export)
 verify: $(MODELS)/manifest.json
 	$(BIN)/voxport verify $(MODELS)
 
+# Its prerequisites are a Mac's only, so that elsewhere it says so before it installs anything.
+verify-mac: $(if $(filter Darwin,$(shell uname -s)),$(MODELS)/manifest.json)
+	@test "$$(uname -s)" = Darwin || { \
+		echo "make verify-mac needs a Mac: Core ML runs on macOS only." >&2; \
+		echo "'make verify' checks the same packages here, with voxport's own evaluator." >&2; \
+		exit 1; }
+	$(BIN)/voxport verify $(MODELS)
+	$(BIN)/voxport check-coreml $(MODELS)
+
 $(MODELS)/manifest.json: | $(call STAMP,export)
 	$(BIN)/voxport export -o $(MODELS)
 
 test: $(call STAMP,test)
 	$(BIN)/python -m pytest
+
+fuzz: $(call STAMP,test)
+	VOXPORT_FUZZ_INPUTS=10000 $(BIN)/python -m pytest tests/fuzz
 
 demo: $(MODELS)/manifest.json
 	$(BIN)/voxport demo --models $(MODELS) "$$($(BIN)/voxport fetch sample.wav)"

@@ -31,11 +31,11 @@ from voxport.export.checkpoints import (
 )
 from voxport.export.checkpoints.architectures import resnet_name
 from voxport.export.networks import Networks, evaluation_mode
-from voxport.export.onnx_graph import with_description
-from voxport.export.pipeline import describe, variants
+from voxport.export.onnx_format import OnnxFormat
 from voxport.export.run import run_export
 from voxport.export.specs import ExportSpec, embedding_spec, segmentation_specs
 from voxport.graphs import ResNetConfig, ResNetTrunk, SpeakerEmbedding
+from voxport.runtime.onnx_session import OnnxSession
 from voxport.runtime.session import Session
 
 BATCHES = (1, 8, 32)
@@ -140,10 +140,14 @@ def bench_engines(subject: Subject, threads: int, rounds: int) -> None:
     """Print a row per batch size."""
     module = evaluation_mode(subject.spec.build, subject.networks)
     sessions = {}
-    for precision, model in variants(subject.spec, module, ("fp32", "int8")):
-        description = describe(subject.spec, precision, subject.networks)
-        content = with_description(model, description)
-        sessions[precision] = Session(content, subject.name, threads=threads)
+    with tempfile.TemporaryDirectory() as folder:
+        candidates = OnnxFormat().candidates(
+            subject.spec, module, subject.networks, ("fp32", "int8"), Path(folder)
+        )
+        for each in candidates:
+            content = each.path.read_bytes()
+            session = OnnxSession(content, subject.name, threads=threads)
+            sessions[each.description.precision] = session
     for batch in BATCHES:
         with torch.inference_mode():
             ms = medians_ms(jobs_of(subject, module, sessions, batch), rounds)
@@ -159,13 +163,13 @@ _COLUMNS = ("original", "re-authored", "fp32", "int8")
 
 
 def bench_exports() -> None:
-    """Print the seconds that each artifact takes, all its precisions and gates included."""
+    """Print the seconds that each artifact takes: all formats, precisions and gates."""
     networks = Networks(load_segmentation(), (load_embedding("campplus"),))
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
         result = run_export(networks, Path(folder))
         total = time.perf_counter() - started
-    say("| artifact | seconds: trace, every precision, all gates |")
+    say("| artifact | seconds: every format and precision, all gates |")
     say("|---|---:|")
     for name, seconds in result.seconds.items():
         say(f"| {name} | {seconds:.1f} |")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,9 @@ from ..runtime.manifest import MANIFEST_NAME, Manifest
 if TYPE_CHECKING:
     from .networks import Networks
 
-_PRECISIONS = ("fp32", "fp16", "int8")
+_PRECISIONS = ("fp32", "fp16", "int8", "w8")
+_FORMATS = ("onnx", "coreml")
+_TARGETS = ("iOS17", "iOS18")
 _FAMILIES = ("campplus", "wespeaker")
 _NEEDED = ("torch", "onnx", "onnxsim", "onnxruntime", "filelock")
 
@@ -29,11 +31,16 @@ def _amount(text: str) -> float:
     return value
 
 
-def _precisions(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(","))
-    unknown = [name for name in names if name not in _PRECISIONS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown} not in {', '.join(_PRECISIONS)}")
+def _names(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    """Reads names of ``known``, separated by commas."""
+
+    def names(text: str) -> tuple[str, ...]:
+        given = tuple(name.strip() for name in text.split(","))
+        unknown = [name for name in given if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{unknown} not in {', '.join(known)}")
+        return given
+
     return names
 
 
@@ -71,11 +78,25 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
         "--only", action="append", default=[], metavar="NAME", help="an artifact; may be repeated"
     )
     parser.add_argument(
+        "--formats",
+        type=_names(_FORMATS),
+        default=_FORMATS,
+        metavar="F,F",
+        help=f"of {', '.join(_FORMATS)} (default: both)",
+    )
+    parser.add_argument(
         "--precisions",
-        type=_precisions,
+        type=_names(_PRECISIONS),
         default=_PRECISIONS,
         metavar="P,P",
-        help=f"of {', '.join(_PRECISIONS)}",
+        help=f"of {', '.join(_PRECISIONS)}; int8 is ONNX's and w8 Core ML's (default: all)",
+    )
+    parser.add_argument(
+        "--target",
+        choices=_TARGETS,
+        default=_TARGETS[0],
+        help="deployment target of Core ML packages; iOS18 ones have functions for batches of "
+        "1 and 32 (default: %(default)s, which is macOS 14)",
     )
     _add_checkpoint_options(parser)
     _add_post_embedding_options(parser)
@@ -117,16 +138,17 @@ def _networks(options: argparse.Namespace, default_families: Sequence[str]) -> N
 
 def _export(options: argparse.Namespace) -> int:
     _require_export_extra()
-    from .run import run_export  # noqa: PLC0415 -- loads torch
+    from .run import ExportOptions, run_export  # noqa: PLC0415 -- loads torch
 
-    run_export(
-        _networks(options, ["campplus"]),
-        options.out,
+    chosen = ExportOptions(
+        formats=options.formats,
+        target=options.target,
         precisions=options.precisions,
         only=tuple(options.only),
         activity_threshold_frames=options.activity_threshold,
         min_duration_s=options.min_duration,
     )
+    run_export(_networks(options, ["campplus"]), options.out, chosen)
     return 0
 
 

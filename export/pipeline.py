@@ -1,182 +1,109 @@
-"""Export: trace, make every precision, verify each, and only then publish all of them."""
+"""Export: make every artifact in every format and precision, and verify each.
+
+Artifacts are written into a staging folder; nothing is published here.
+"""
 
 from __future__ import annotations
 
-import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-import onnx
-from torch import nn
-
-from ..runtime.manifest import ArtifactRow, Description
-from ..runtime.onnx_runtime import import_onnxruntime
-from ..runtime.session import Session
+from ..runtime.manifest import ArtifactRow
 from .errors import ExportError, GateError
-from .half import to_half
+from .formats import ArtifactFormat, Candidate
 from .networks import Networks, evaluation_mode
-from .onnx_graph import OPSET, trace, with_description
-from .publishing import Staged, sha256_hex
-from .quantise import to_int8
-from .specs import Arrays, ExportSpec, Precision
+from .specs import ExportSpec, Precision
 from .verification.cases import Speech
 from .verification.gates import GateResult, Verifier
-from .verification.structure import Structure, op_histogram
 
 Log = Callable[[str], None]
-# Mixed precision adds a cast per border, 8-bit weights a node per convolution.
-_EXTRA_NODES = {"fp32": 0, "fp16": 40, "int8": 250}
-_TOOLS = ("torch", "onnx", "onnxruntime", "onnxruntime-gpu", "onnxsim", "numpy")
 
 
 @dataclass(frozen=True)
 class Omission:
-    """A precision that did not pass its gates and is therefore not shipped."""
+    """A variant that did not pass its gates and is therefore not shipped."""
 
     name: str
+    format: str
     precision: str
     reason: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.name, self.format, self.precision
 
 
 @dataclass
 class ExportResult:
-    """What an export made: staged artifacts, and what it left out on purpose."""
+    """What an export made: rows of verified artifacts, and what it left out on purpose."""
 
-    staged: list[Staged] = field(default_factory=list)
+    rows: list[ArtifactRow] = field(default_factory=list)
     omissions: list[Omission] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def file_name(name: str, precision: str) -> str:
-    """``segmentation.fp16.onnx``"""
-    return f"{name}.{precision}.onnx"
+@dataclass(frozen=True)
+class Plan:
+    """What is exported where to."""
+
+    formats: Sequence[ArtifactFormat]
+    precisions: tuple[Precision, ...]
+    folder: Path
+    log: Log
 
 
-def describe(spec: ExportSpec, precision: str, networks: Networks) -> Description:
-    """The description that goes into the file and the manifest."""
-    provenances = [(network, networks.provenance(network)) for network in spec.requires]
-    return Description(
-        name=spec.name,
-        precision=precision,
-        inputs=spec.inputs,
-        outputs=spec.outputs,
-        minimums=dict(spec.minimums),
-        recipe=spec.recipe(networks),
-        checkpoints=tuple(
-            {
-                "network": network,
-                "name": provenance.name,
-                "origin": provenance.origin,
-                "licence": provenance.licence,
-                "sha256": provenance.sha256,
-            }
-            for network, provenance in provenances
-        ),
-        voxport_version=version("voxport"),
-    )
-
-
-def structure_gate(spec: ExportSpec, description: Description, content: bytes) -> GateResult:
-    """The structure gate of one file."""
-    limit = spec.max_nodes + _EXTRA_NODES[description.precision]
-    problems = Structure(description, OPSET, limit).problems(content)
-    return GateResult("structure", "graph", {}, {"nodes": limit}, tuple(problems))
-
-
-def artifact_gates(
-    verifier: Verifier, description: Description, content: bytes
-) -> list[GateResult]:
-    """Structure, then numbers and decisions through the session that users run."""
-    structure = structure_gate(verifier.spec, description, content)
-    if not structure.passed:
-        return [structure]
-    session = Session(content, f"{description.name} ({description.precision})", threads=1)
-
-    def run(inputs: Arrays) -> Arrays:
-        return session.run(**inputs)
-
-    return [structure, *verifier.artifact(description.precision, run)]
-
-
-def verified_on() -> str:
-    """Where the artifacts were run: engine, provider and platform."""
-    ort = import_onnxruntime()
-    return f"onnxruntime {ort.__version__} CPU, {platform.system()} {platform.machine()}"
-
-
-def tool_versions() -> dict[str, str]:
-    """Versions of what took part, for the manifest."""
-    found = {"python": platform.python_version()}
-    for name in _TOOLS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # the other ONNX Runtime wheel
-            continue
-    return found
+def verifier_of(spec: ExportSpec, networks: Networks, speech: Speech) -> Verifier:
+    """What judges the artifacts of a spec."""
+    module = evaluation_mode(spec.build, networks)
+    return Verifier(spec, networks, module, spec.cases(networks, speech))
 
 
 def export_artifacts(
-    specs: list[ExportSpec],
-    networks: Networks,
-    speech: Speech,
-    precisions: tuple[Precision, ...],
-    log: Log,
+    specs: Sequence[ExportSpec], networks: Networks, speech: Speech, plan: Plan
 ) -> ExportResult:
-    """Make and verify the artifacts of ``specs``; nothing is written to disk.
+    """Make and verify the artifacts of ``specs`` in the plan's folder.
 
     Raises:
         GateError: an artifact failed a gate; the message has all figures.
-        ExportError: a graph could not be traced.
+        ExportError: a graph could not be traced or converted.
     """
     result = ExportResult()
     for spec in specs:
         started = time.perf_counter()
-        log(f"{spec.name}: tracing")
-        module = evaluation_mode(spec.build, networks)
-        verifier = Verifier(spec, networks, module, spec.cases(networks, speech))
-        _export_spec(verifier, precisions, result, log)
+        plan.log(f"{spec.name}: PyTorch against the original")
+        verifier = verifier_of(spec, networks, speech)
+        _require(spec.name, verifier.original)
+        for chosen in plan.formats:
+            _export_format(verifier, chosen, plan, result)
         result.seconds[spec.name] = time.perf_counter() - started
     return result
 
 
-def _export_spec(
-    verifier: Verifier, precisions: tuple[Precision, ...], result: ExportResult, log: Log
+def _export_format(
+    verifier: Verifier, chosen: ArtifactFormat, plan: Plan, result: ExportResult
 ) -> None:
     spec = verifier.spec
-    original = verifier.reauthored()
-    _require(spec.name, original)
-    for precision, model in variants(spec, verifier.module, precisions):
-        description = describe(spec, precision, verifier.networks)
-        content = with_description(model, description)
-        gates = [*original, *artifact_gates(verifier, description, content)]
+    if not set(chosen.precisions(spec)) & set(plan.precisions):
+        return
+    judge = chosen.judge(verifier)
+    for candidate in chosen.candidates(
+        spec, verifier.module, verifier.networks, plan.precisions, plan.folder
+    ):
+        precision = candidate.description.precision
+        gates = [*verifier.original, *judge(candidate.description, candidate.path)]
         failed = [gate for gate in gates if not gate.passed]
-        if failed and precision == "int8":
+        if failed and precision in chosen.optional:
             reason = "; ".join(map(str, failed))
-            result.omissions.append(Omission(spec.name, precision, reason))
-            log(f"  {precision}: not shipped: {reason}")
+            result.omissions.append(Omission(spec.name, chosen.name, precision, reason))
+            plan.log(f"  {chosen.name} {precision}: not shipped: {reason}")
             continue
-        _require(f"{spec.name} {precision}", gates)
-        result.staged.append(_staged(description, content, gates))
-        log(f"  {precision}: {len(content) / 1e6:.2f} MB, verified")
-
-
-def variants(
-    spec: ExportSpec, module: nn.Module, precisions: tuple[Precision, ...]
-) -> Iterator[tuple[Precision, onnx.ModelProto]]:
-    """The graph in every precision that is both wanted and declared."""
-    fp32 = trace(spec, module)
-    for precision in spec.precisions:
-        if precision not in precisions:
-            continue
-        if precision == "fp32":
-            yield precision, fp32
-        elif precision == "fp16":
-            yield precision, to_half(fp32, spec.stays_fp32)
-        elif spec.int8 is not None:
-            yield precision, to_int8(fp32, spec.int8)
+        _require(f"{spec.name} {chosen.name} {precision}", gates)
+        row = _row(chosen, candidate, gates, verifier)
+        result.rows.append(row)
+        plan.log(f"  {chosen.name} {precision}: {row.size_bytes / 1e6:.2f} MB, verified")
 
 
 def _require(what: str, gates: list[GateResult]) -> None:
@@ -186,21 +113,23 @@ def _require(what: str, gates: list[GateResult]) -> None:
         raise GateError(f"{what} failed verification, nothing was published:\n  {lines}")
 
 
-def _staged(description: Description, content: bytes, gates: list[GateResult]) -> Staged:
-    model = onnx.load_from_string(content)
-    row = ArtifactRow(
-        description=description,
-        format="onnx",
-        path=file_name(description.name, description.precision),
-        sha256=sha256_hex(content),
-        size_bytes=len(content),
-        opset=OPSET,
-        ops=op_histogram(model),
-        tools=tool_versions(),
+def _row(
+    chosen: ArtifactFormat, candidate: Candidate, gates: list[GateResult], verifier: Verifier
+) -> ArtifactRow:
+    path = candidate.path
+    return ArtifactRow(
+        description=candidate.description,
+        format=chosen.name,
+        path=path.name,
+        sha256=chosen.sha256(path),
+        size_bytes=chosen.size_bytes(path),
+        target=chosen.target,
+        ops=chosen.ops(path),
+        tools=chosen.tools(),
         gates=tuple(gate.to_json() for gate in gates),
-        verified_on=verified_on(),
+        probe=verifier.probe,
+        verified_on=chosen.verified_on(),
     )
-    return Staged(row, content)
 
 
 def selected(specs: list[ExportSpec], only: tuple[str, ...]) -> list[ExportSpec]:

@@ -1,4 +1,4 @@
-"""All or nothing: verified artifacts are staged, committed by one rename, and moved in place.
+"""All or nothing: artifacts are staged, verified, committed by one rename, and moved in place.
 
 A run that dies before the commit leaves the published folder as it was; one that dies after it
 is completed by the next run. Two runs on one folder take turns.
@@ -6,18 +6,17 @@ is completed by the next run. Two runs on one folder take turns.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from ..runtime.errors import ArtifactError
-from ..runtime.manifest import MANIFEST_NAME, ArtifactRow, Manifest
+from ..runtime.manifest import MANIFEST_NAME, ArtifactRow, Description, Manifest
 from .errors import ExportError
 
 Key = tuple[str, str, str]
@@ -26,18 +25,6 @@ _LOCK_NAME = ".lock"
 _STAGING_NAME = ".staging"
 # Staged files under this name are complete and verified: moving them is all that is left.
 _COMMITTED_NAME = ".committed"
-
-
-def sha256_hex(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-@dataclass(frozen=True)
-class Staged:
-    """A verified artifact that is not on disk yet."""
-
-    row: ArtifactRow
-    content: bytes
 
 
 @contextmanager
@@ -75,6 +62,27 @@ def complete_interrupted(folder: Path, log: Callable[[str], None]) -> None:
             pass
 
 
+@contextmanager
+def staging(folder: Path) -> Iterator[Path]:
+    """An empty folder to make artifacts in, gone afterwards unless it was published.
+
+    Call with ``folder`` locked.
+
+    Raises:
+        ExportError: the folder cannot be written to.
+    """
+    stage = folder / _STAGING_NAME
+    try:
+        shutil.rmtree(stage, ignore_errors=True)
+        stage.mkdir()
+    except OSError as error:
+        raise ExportError(f"{folder}: cannot be written: {error}") from error
+    try:
+        yield stage
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
 def existing_manifest(folder: Path) -> Manifest:
     """The manifest of a folder, empty if it has none.
 
@@ -98,17 +106,21 @@ def merged(old: Manifest, new: Sequence[ArtifactRow], omitted: Collection[Key]) 
     the new rows are made of: a folder holds artifacts of one set of checkpoints.
     """
     made = {row.key for row in new} | set(omitted)
-    properties = {row.name: replace(row.description, precision="") for row in new}
+    properties = {row.name: _properties(row) for row in new}
     hashes = {network: sha256 for row in new for network, sha256 in _checkpoints(row)}
     kept = [
         row
         for row in old.artifacts
         if row.key not in made
-        and properties.get(row.name, replace(row.description, precision=""))
-        == replace(row.description, precision="")
+        and properties.get(row.name, _properties(row)) == _properties(row)
         and all(hashes.get(network, sha256) == sha256 for network, sha256 in _checkpoints(row))
     ]
     return Manifest((*kept, *new))
+
+
+def _properties(row: ArtifactRow) -> Description:
+    """What the artifacts of a name have in common in every precision and format."""
+    return replace(row.description, precision="", minimums={}, maximums={}, sizes={})
 
 
 def _checkpoints(row: ArtifactRow) -> list[tuple[str, str]]:
@@ -117,46 +129,63 @@ def _checkpoints(row: ArtifactRow) -> list[tuple[str, str]]:
 
 
 def publish(
-    folder: Path, staged: list[Staged], old: Manifest, manifest: Manifest, report: str
+    folder: Path,
+    stage: Path,
+    *,
+    replaced: Manifest,
+    manifest: Manifest,
+    report: str,
 ) -> None:
-    """Write the artifacts, the manifest and the report into ``folder``, all or none.
+    """Move what was staged into ``folder``, with its manifest and report: all or none.
 
-    Call with the folder locked. Artifacts that ``old`` lists and ``manifest`` does not are
-    removed; other files are nobody's business here.
+    Call with the folder locked. Artifacts that ``replaced`` lists and ``manifest`` does not are
+    removed, staged files that ``manifest`` does not list are dropped; other files are nobody's
+    business here.
 
     Raises:
         ExportError: the folder cannot be written to; what it held is still there.
     """
-    staging = folder / _STAGING_NAME
+    listed = {row.path for row in manifest.artifacts}
     try:
-        shutil.rmtree(staging, ignore_errors=True)
-        staging.mkdir()
-        for item in staged:
-            _write(staging / item.row.path, item.content)
-        _write(staging / REPORT_NAME, report.encode())
-        _write(staging / MANIFEST_NAME, manifest.to_json().encode())
-        staging.rename(folder / _COMMITTED_NAME)
+        for path in stage.iterdir():
+            if path.name not in listed:
+                _remove(path)
+        (stage / REPORT_NAME).write_text(report, encoding="utf-8")
+        (stage / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
+        for path in stage.rglob("*"):
+            _flush(path)
+        stage.rename(folder / _COMMITTED_NAME)
         _complete(folder)
-        listed = {row.path for row in manifest.artifacts}
-        for row in old.artifacts:
+        for row in replaced.artifacts:
             if row.path not in listed:
-                (folder / row.path).unlink(missing_ok=True)
+                _remove(folder / row.path)
     except OSError as error:
         raise ExportError(f"{folder}: cannot be written: {error}") from error
 
 
-def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def _flush(path: Path) -> None:
+    """Onto the disk, so that a power cut after the commit leaves no empty files."""
+    if path.is_file():
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+
+
+def _remove(path: Path) -> None:
+    """A file, a folder, or nothing."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _complete(folder: Path) -> None:
-    """Move committed files in place, the manifest last: it names what is there."""
+    """Move committed files and folders in place, the manifest last: it names what is there."""
     committed = folder / _COMMITTED_NAME
     if not committed.is_dir():
         return
     for path in sorted(committed.iterdir(), key=lambda p: p.name == MANIFEST_NAME):
-        path.replace(folder / path.name)
+        target = folder / path.name
+        if target.is_dir():  # a folder cannot be replaced by a rename
+            _remove(target)
+        path.replace(target)
     committed.rmdir()

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..runtime.errors import ArtifactError
 from ..runtime.manifest import MANIFEST_NAME, Manifest
+from .available import FORMATS
+from .coreml.artifacts import CoreMLFormat
+from .coreml.shapes import Target
+from .coreml.third_party import third_party
+from .coreml.tools import import_coremltools
 from .errors import ExportError
+from .formats import ArtifactFormat
 from .networks import Networks
-from .pipeline import ExportResult, export_artifacts, log_to_stderr, selected
+from .onnx_format import OnnxFormat
+from .pipeline import ExportResult, Plan, export_artifacts, log_to_stderr, selected
 from .publishing import (
     REPORT_NAME,
     complete_interrupted,
@@ -17,9 +25,10 @@ from .publishing import (
     locked,
     merged,
     publish,
+    staging,
 )
 from .report import report
-from .specs import PRECISIONS, export_specs
+from .specs import PRECISIONS, ExportSpec, Precision, export_specs
 from .speech import verification_speech
 from .verify import verify_folder
 
@@ -37,50 +46,89 @@ def _post_embedding_options(folder: Path) -> dict[str, float]:
     return options
 
 
-def run_export(  # noqa: PLR0913 -- one keyword per command-line option
-    networks: Networks,
-    folder: Path,
-    *,
-    precisions: tuple[str, ...] = PRECISIONS,
-    only: tuple[str, ...] = (),
-    activity_threshold_frames: float = 10.0,
-    min_duration_s: float = 1.0,
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to export, and how.
+
+    Attributes:
+        formats: of ``onnx`` and ``coreml``.
+        target: deployment target of Core ML packages, ``iOS17`` or ``iOS18``.
+        precisions: those wanted; every graph comes in those of them that it is declared in.
+        only: names of artifacts; all of them if empty.
+        activity_threshold_frames: ``post_embedding``'s, in frames.
+        min_duration_s: ``post_embedding``'s, in seconds.
+    """
+
+    formats: tuple[str, ...] = FORMATS
+    target: Target = "iOS17"
+    precisions: tuple[str, ...] = PRECISIONS
+    only: tuple[str, ...] = ()
+    activity_threshold_frames: float = 10.0
+    min_duration_s: float = 1.0
+
+
+def run_export(
+    networks: Networks, folder: Path, options: ExportOptions | None = None
 ) -> ExportResult:
     """Make, verify and publish artifacts into ``folder``; what it already has is kept.
 
     Raises:
         GateError: an artifact failed verification; the folder is unchanged.
-        ExportError: an unknown artifact or precision, or a folder that cannot be written.
+        ExportError: an unknown artifact, format or precision, or a folder that cannot be written.
+        MissingDependencyError: Core ML packages are wanted and coremltools is not installed.
     """
-    wanted = tuple(p for p in PRECISIONS if p in precisions)
-    if set(precisions) - set(PRECISIONS):
-        raise ExportError(f"precisions must be of {PRECISIONS}, got {precisions}")
+    options = options or ExportOptions()
+    formats = _formats(options)
     specs = export_specs(
         networks,
-        activity_threshold_frames=activity_threshold_frames,
-        min_duration_s=min_duration_s,
+        activity_threshold_frames=options.activity_threshold_frames,
+        min_duration_s=options.min_duration_s,
     )
-    chosen = selected(specs, only)
-    if not any(set(spec.precisions) & set(wanted) for spec in chosen):
-        names = ", ".join(spec.name for spec in chosen)
-        raise ExportError(f"none of {names} comes in {', '.join(wanted)}: nothing to export")
-    with locked(folder, log_to_stderr):
+    chosen = selected(specs, options.only)
+    precisions = _precisions(options, formats, chosen)
+    log = log_to_stderr
+    with locked(folder, log), staging(folder) as stage:
         old = existing_manifest(folder)
-        result = export_artifacts(chosen, networks, verification_speech(), wanted, log_to_stderr)
-        rows = [staged.row for staged in result.staged]
-        omitted = {(o.name, "onnx", o.precision) for o in result.omissions}
-        manifest = merged(old, rows, omitted)
-        publish(folder, result.staged, old, manifest, report(manifest, result.omissions))
+        plan = Plan(formats, precisions, stage, log)
+        result = export_artifacts(chosen, networks, verification_speech(), plan)
+        manifest = merged(old, result.rows, {omission.key for omission in result.omissions})
+        text = report(manifest, result.omissions, third_party(manifest))
+        publish(folder, stage, replaced=old, manifest=manifest, report=text)
     kept = {row.key for row in manifest.artifacts}
     for row in old.artifacts:
         if row.key not in kept:
-            log_to_stderr(f"removed {row.path}: it does not belong to this export")
+            log(f"removed {row.path}: it does not belong to this export")
     seconds = sum(result.seconds.values())
-    log_to_stderr(
-        f"{len(rows)} artifacts verified and published in {folder} ({seconds:.0f} s); "
+    log(
+        f"{len(result.rows)} artifacts verified and published in {folder} ({seconds:.0f} s); "
         f"see {folder / REPORT_NAME}"
     )
     return result
+
+
+def _formats(options: ExportOptions) -> list[ArtifactFormat]:
+    """The formats wanted; what they need is installed."""
+    unknown = set(options.formats) - set(FORMATS)
+    if unknown or not options.formats:
+        raise ExportError(f"formats must be of {FORMATS}, got {options.formats}")
+    if CoreMLFormat.name in options.formats:
+        import_coremltools()
+    made = (OnnxFormat(), CoreMLFormat(options.target))
+    return [each for each in made if each.name in options.formats]
+
+
+def _precisions(
+    options: ExportOptions, formats: list[ArtifactFormat], specs: list[ExportSpec]
+) -> tuple[Precision, ...]:
+    """The precisions wanted, of which there is at least one to make."""
+    if set(options.precisions) - set(PRECISIONS):
+        raise ExportError(f"precisions must be of {PRECISIONS}, got {options.precisions}")
+    wanted = tuple(p for p in PRECISIONS if p in options.precisions)
+    if not any(set(each.precisions(spec)) & set(wanted) for each in formats for spec in specs):
+        names = ", ".join(spec.name for spec in specs)
+        ways = " or ".join(each.name for each in formats)
+        raise ExportError(f"none of {names} comes in {', '.join(wanted)} as {ways}")
+    return wanted
 
 
 def run_verify(networks: Networks, folder: Path) -> int:

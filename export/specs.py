@@ -36,8 +36,10 @@ from .verification.cases import Case, Speech
 from .verification.references import Reference
 
 Arrays = dict[str, npt.NDArray[Any]]
-Precision = Literal["fp32", "fp16", "int8"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+# ``int8`` quantises for ONNX Runtime, ``w8`` stores 8-bit weights in Core ML packages: both from
+# what a spec's ``int8`` says.
+Precision = Literal["fp32", "fp16", "int8", "w8"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8", "w8")
 # What an output holds decides how it is compared and with which limits.
 OutputKind = Literal["log_probs", "masks", "embeddings", "features", "distances", "exact"]
 
@@ -96,25 +98,30 @@ class ExportSpec:
     fp32_islands: tuple[str, ...] = ()
     int8: Int8 | None = None
 
-    @property
-    def precisions(self) -> tuple[Precision, ...]:
-        """What this graph is exported to, the reference first."""
-        half: tuple[Precision, ...] = ("fp16",) if self.half_scopes else ()
-        quantised: tuple[Precision, ...] = ("int8",) if self.int8 else ()
-        return ("fp32", *half, *quantised)
-
     def stays_fp32(self, node: onnx.NodeProto) -> bool:
         """Whether a node is outside the FP16 scopes or on one of their FP32 islands."""
         inside = node.name.startswith(self.half_scopes)
         return not inside or any(island in node.name for island in self.fp32_islands)
 
+    def probe_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of inputs of the traced sizes, for one window."""
+        sizes = {**self.traced, "batch": 1}
+        return {
+            tensor.name: tuple(
+                axis if isinstance(axis, int) else sizes[axis] for axis in tensor.axes
+            )
+            for tensor in self.inputs
+        }
+
     def example(self) -> Arrays:
         """Inputs of the traced sizes."""
         rng = np.random.default_rng(0)
+        shapes = self._shapes(self.traced)
+        return {spec.name: rng.random(shapes[spec.name]).astype(spec.dtype) for spec in self.inputs}
+
+    def _shapes(self, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
         return {
-            spec.name: rng.random(
-                [axis if isinstance(axis, int) else self.traced[axis] for axis in spec.axes]
-            ).astype(spec.dtype)
+            spec.name: tuple(axis if isinstance(axis, int) else sizes[axis] for axis in spec.axes)
             for spec in self.inputs
         }
 

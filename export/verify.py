@@ -1,21 +1,22 @@
-"""Repeat the gates on published files: trust nothing that lies in the folder."""
+"""Repeat the gates on published artifacts: trust nothing that lies in the folder."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ..runtime.errors import ArtifactError
 from ..runtime.manifest import MANIFEST_NAME, ArtifactRow, Description, Manifest
-from .networks import Networks, evaluation_mode
-from .onnx_graph import OPSET, with_description
-from .pipeline import Log, artifact_gates, describe, tool_versions, variants
-from .publishing import sha256_hex
+from ..runtime.probe import TOLERANCES, probe_error
+from .available import FORMAT_SUFFIXES, format_of
+from .formats import ArtifactFormat, Judge
+from .networks import Networks
+from .pipeline import Log, verifier_of
 from .specs import PRECISIONS, ExportSpec
 from .verification.cases import Speech
 from .verification.gates import GateResult, Verifier
-from .verification.structure import op_histogram
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ def verify_folder(
     Raises:
         ArtifactNotFoundError: the folder has no manifest.
         ArtifactError: the manifest is damaged.
+        MissingDependencyError: a package that a format needs is not installed.
     """
     manifest = Manifest.read(folder / MANIFEST_NAME)
     findings = list(_stray_files(folder, manifest))
@@ -51,37 +53,53 @@ def verify_folder(
             problem = f"{name} is not an artifact that these checkpoints give"
             findings += [Finding(row.path, problem) for row in rows]
             continue
-        log(f"{name}: verifying {', '.join(row.precision for row in rows)}")
-        verifier = _verifier(by_name[name], networks, speech)
-        findings += _verify_rows(folder, rows, verifier, log)
+        findings += _verify_spec(folder, rows, verifier_of(by_name[name], networks, speech), log)
     return findings
 
 
 def _stray_files(folder: Path, manifest: Manifest) -> Iterator[Finding]:
     listed = {row.path for row in manifest.artifacts}
-    for path in sorted(folder.glob("*.onnx")):
-        if path.name not in listed:
+    for path in sorted(folder.iterdir()):
+        if path.suffix in FORMAT_SUFFIXES and path.name not in listed:
             yield Finding(path.name, "is not in the manifest: unverified")
 
 
-def _verifier(spec: ExportSpec, networks: Networks, speech: Speech) -> Verifier:
-    module = evaluation_mode(spec.build, networks)
-    return Verifier(spec, networks, module, spec.cases(networks, speech))
+def _verify_spec(
+    folder: Path, rows: list[ArtifactRow], verifier: Verifier, log: Log
+) -> Iterator[Finding]:
+    variants = ", ".join(f"{row.format} {row.precision}" for row in rows)
+    log(f"{verifier.spec.name}: verifying {variants}")
+    for gate in verifier.original:
+        if not gate.passed:
+            yield Finding(verifier.spec.name, str(gate))
+    for form, target in sorted({(row.format, row.target) for row in rows}):
+        alike = [row for row in rows if (row.format, row.target) == (form, target)]
+        try:
+            chosen = format_of(form, target)
+        except ArtifactError as error:
+            yield from (Finding(row.path, str(error)) for row in alike)
+            continue
+        yield from _verify_rows(folder, alike, _Check(chosen, verifier), log)
+
+
+@dataclass(frozen=True)
+class _Check:
+    """What the rows of one spec and format are held against."""
+
+    chosen: ArtifactFormat
+    verifier: Verifier
 
 
 def _verify_rows(
-    folder: Path, rows: list[ArtifactRow], verifier: Verifier, log: Log
+    folder: Path, rows: list[ArtifactRow], check: _Check, log: Log
 ) -> Iterator[Finding]:
-    original = verifier.reauthored()
-    for gate in original:
-        if not gate.passed:
-            yield Finding(verifier.spec.name, str(gate))
-    rebuilt = _rebuilt(rows, verifier)
+    judge = check.chosen.judge(check.verifier)
+    rebuilt = _rebuilt(rows, check)
     for row in rows:
-        yield from (Finding(row.path, p) for p in _row_problems(folder, row, verifier, original))
+        yield from (Finding(row.path, p) for p in _row_problems(folder, row, check, judge))
         if row.sha256 == rebuilt.get(row.precision):
             continue
-        if row.tools == tool_versions():
+        if row.tools == check.chosen.tools():
             problem = (
                 f"the same tools make another file of these checkpoints (SHA-256 "
                 f"{rebuilt.get(row.precision)}): other weights or another graph"
@@ -91,44 +109,47 @@ def _verify_rows(
             log(f"  {row.path}: made with other tools, so judged by the gates and not by its bytes")
 
 
-def _rebuilt(rows: list[ArtifactRow], verifier: Verifier) -> Mapping[str, str]:
-    """SHA-256 by precision of the files as this machine makes them.
+def _rebuilt(rows: list[ArtifactRow], check: _Check) -> Mapping[str, str]:
+    """SHA-256 by precision of the artifacts as this machine makes them.
 
     Exports are reproducible, so that even a change that no gate can feel (a filter scaled before
     a normalisation, a weight's last bit) shows.
     """
     wanted = tuple(p for p in PRECISIONS if any(p == row.precision for row in rows))
-    hashes: dict[str, str] = {}
-    for precision, model in variants(verifier.spec, verifier.module, wanted):
-        description = describe(verifier.spec, precision, verifier.networks)
-        hashes[precision] = sha256_hex(with_description(model, description))
-    return hashes
+    verifier = check.verifier
+    with tempfile.TemporaryDirectory() as folder:
+        candidates = check.chosen.candidates(
+            verifier.spec, verifier.module, verifier.networks, wanted, Path(folder)
+        )
+        return {each.description.precision: check.chosen.sha256(each.path) for each in candidates}
 
 
-def _row_problems(
-    folder: Path, row: ArtifactRow, verifier: Verifier, original: list[GateResult]
-) -> Iterator[str]:
-    if row.precision not in verifier.spec.precisions or row.format != "onnx":
+def _row_problems(folder: Path, row: ArtifactRow, check: _Check, judge: Judge) -> Iterator[str]:
+    chosen, path = check.chosen, folder / row.path
+    declared = [p for p in chosen.precisions(check.verifier.spec) if p == row.precision]
+    if not declared:
         yield f"{row.format} {row.precision} is not a variant of {row.name}"
         return
-    try:
-        content = (folder / row.path).read_bytes()
-    except OSError as error:
-        yield f"unreadable: {error}"
+    if not path.exists():
+        yield "unreadable: it is not there"
         return
-    digest = sha256_hex(content)
-    if digest != row.sha256:
-        yield f"SHA-256 is {digest}, but {row.sha256} was published: the file has changed"
-    expected = describe(verifier.spec, row.precision, verifier.networks)
-    yield from _description_problems(row, expected)
     try:
-        gates = artifact_gates(verifier, expected, content)
+        digest = chosen.sha256(path)
+        if digest != row.sha256:
+            yield f"SHA-256 is {digest}, but {row.sha256} was published: the file has changed"
+        expected = chosen.describe(check.verifier.spec, declared[0], check.verifier.networks)
+        yield from _description_problems(row, expected)
+        gates = judge(expected, path)
+        yield from (str(gate) for gate in gates if not gate.passed)
+        yield from _manifest_problems(row, chosen, path)
     except ArtifactError as error:
         yield str(error)
         return
-    yield from (str(gate) for gate in gates if not gate.passed)
-    yield from _manifest_problems(row, content)
-    yield from _gate_problems(row, [*original, *gates])
+    except OSError as error:
+        yield f"unreadable: {error}"
+        return
+    yield from _gate_problems(row, [*check.verifier.original, *gates])
+    yield from _probe_problems(row, check.verifier)
 
 
 def _description_problems(row: ArtifactRow, expected: Description) -> Iterator[str]:
@@ -156,21 +177,28 @@ def _gate_problems(row: ArtifactRow, gates: list[GateResult]) -> Iterator[str]:
     held = [(gate.gate, gate.output, gate.limits) for gate in gates]
     if stated != held:
         yield f"the manifest lists gates {stated}, but there are {held}"
-
-
-def _manifest_problems(row: ArtifactRow, content: bytes) -> Iterator[str]:
-    """Facts of the manifest that the file contradicts."""
-    import onnx  # noqa: PLC0415 -- only to count the nodes of a file that the gates have accepted
-
-    try:
-        ops = op_histogram(onnx.load_from_string(content))
-    except Exception as error:
-        yield f"not an ONNX file: {error}"
-        return
-    facts = {"size_bytes": len(content), "ops": ops, "opset": OPSET}
-    for name, value in facts.items():
-        if getattr(row, name) != value:
-            yield f"the manifest says {name} {getattr(row, name)}, but the file has {value}"
     for gate in row.gates:
         if gate.get("passed") is not True:
             yield f"the manifest lists a gate that did not pass: {gate.get('gate')}"
+
+
+def _probe_problems(row: ArtifactRow, verifier: Verifier) -> Iterator[str]:
+    """The stored probe must ask what this export asks, and know the answer."""
+    if row.probe.get("inputs") != verifier.probe["inputs"]:
+        yield f"its probe asks {row.probe.get('inputs')}, not {verifier.probe['inputs']}"
+        return
+    error = probe_error(row.probe, verifier.probe_outputs, row.path)
+    if not error <= TOLERANCES["fp32"]:
+        yield f"the answer of its probe is off by {error:.3g}"
+
+
+def _manifest_problems(row: ArtifactRow, chosen: ArtifactFormat, path: Path) -> Iterator[str]:
+    """Facts of the manifest that the artifact contradicts."""
+    facts = {
+        "size_bytes": chosen.size_bytes(path),
+        "ops": chosen.ops(path),
+        "target": chosen.target,
+    }
+    for name, value in facts.items():
+        if getattr(row, name) != value:
+            yield f"the manifest says {name} {getattr(row, name)}, but the file has {value}"

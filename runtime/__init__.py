@@ -10,8 +10,9 @@ from .errors import (
     MissingDependencyError,
     VoxportError,
 )
+from .load import load
 from .manifest import ArtifactRow, Description, Manifest, TensorSpec
-from .session import Session, load
+from .session import Session
 
 __all__ = [
     "ArtifactError",

@@ -14,9 +14,10 @@ import numpy.typing as npt
 from .audio import read_audio
 from .commands import Command
 from .errors import ArtifactNotFoundError
+from .load import load
 from .locate import find_models
 from .manifest import MANIFEST_NAME, Manifest
-from .session import Session, load
+from .session import Session
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -27,5 +27,13 @@ class DeviceError(VoxportError):
     """The requested device cannot be used here."""
 
 
+class OptionsError(VoxportError, ValueError):
+    """Options of a session that are out of range or contradict each other."""
+
+
+class OutOfMemoryError(VoxportError):
+    """A call does not fit into the device's memory; a smaller batch may."""
+
+
 class MissingDependencyError(VoxportError):
     """An optional package is needed for this; the message says which and how to install it."""

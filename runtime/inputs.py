@@ -65,14 +65,23 @@ def _check_axes(
             if size != axis:
                 raise InputError(f"{artifact}: expected {spec}, got shape {shape}")
             continue
-        minimum = description.minimums.get(axis, 1)
-        if size < minimum:
-            raise InputError(
-                f"{artifact}: {spec.name} has {size} {axis}, but needs at least {minimum}"
-            )
+        _check_size(description, spec, axis, size)
         known, owner = sizes.setdefault(axis, (size, spec.name))
         if known != size:
             raise InputError(
                 f"{artifact}: {owner} has {known} {axis}, but {spec.name} has {size} "
                 f"(shape {shape}, expected {spec})"
             )
+
+
+def _check_size(description: Description, spec: TensorSpec, axis: str, size: int) -> None:
+    """Compare the size of a named axis with its limits."""
+    has = f"{description.name}: {spec.name} has {size} {axis}"
+    minimum, maximum = description.minimums.get(axis, 1), description.maximums.get(axis, size)
+    allowed = description.sizes.get(axis, (size,))
+    if size < minimum:
+        raise InputError(f"{has}, but needs at least {minimum}")
+    if size > maximum:
+        raise InputError(f"{has}, but takes at most {maximum}")
+    if size not in allowed:
+        raise InputError(f"{has}, but takes {' or '.join(map(str, allowed))}")

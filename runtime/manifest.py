@@ -1,6 +1,6 @@
-"""What is known about an artifact: the rows of ``models/manifest.json`` and ONNX metadata.
+"""What is known about an artifact: the rows of ``models/manifest.json`` and a file's metadata.
 
-Both hold the same description, so that an ``.onnx`` file works alone. Everything read from a
+Both hold the same description, so that a file works alone. Everything read from a
 file is checked: a manifest is as untrusted as any other input.
 """
 
@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 from .errors import ArtifactError, ArtifactNotFoundError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST_NAME = "manifest.json"
-# Key of the description in an ONNX file's metadata.
+# Key of the description in the metadata of an ONNX file or a Core ML package.
 METADATA_KEY = "voxport"
 DTYPES = ("float32", "int64", "int32", "bool")
 _MAX_MANIFEST_BYTES = 16 * 2**20
@@ -52,8 +52,9 @@ class TensorSpec:
 class Description:
     """What a graph is and how to feed it; travels inside the file and in the manifest.
 
-    ``minimums`` gives the smallest size of named axes (1 where absent); ``recipe`` what the
-    runtime needs to know (sample rate, window, hop, frames, classes); ``checkpoints`` where the
+    ``minimums`` gives the smallest size of named axes (1 where absent), ``maximums`` the largest,
+    and ``sizes`` the only ones, where a format fixes them; ``recipe`` gives what the runtime
+    needs to know (sample rate, window, hop, frames, classes); ``checkpoints`` where the
     weights came from (name, origin, licence, SHA-256).
     """
 
@@ -62,6 +63,8 @@ class Description:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     minimums: dict[str, int] = field(default_factory=dict)
+    maximums: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     recipe: dict[str, Any] = field(default_factory=dict)
     checkpoints: tuple[dict[str, Any], ...] = ()
     voxport_version: str = ""
@@ -98,17 +101,22 @@ class Description:
 
 @dataclass(frozen=True)
 class ArtifactRow:
-    """A published artifact: its description, its file, and what was proven about it."""
+    """A published artifact: its description, its file or folder, and what was proven about it.
+
+    ``format`` is ``onnx`` or ``coreml``, ``target`` its opset or deployment target. ``probe``
+    holds a question with its known answer (see ``voxport.runtime.probe``).
+    """
 
     description: Description
     format: str
     path: str
     sha256: str
     size_bytes: int
-    opset: int
+    target: str
     ops: dict[str, int]
     tools: dict[str, str]
     gates: tuple[dict[str, Any], ...]
+    probe: dict[str, Any]
     verified_on: str
 
     @property
@@ -274,17 +282,35 @@ _CHECKPOINT_TYPES: Mapping[str, type] = {"name": str, "origin": str, "licence": 
 _GATE_TYPES: Mapping[str, type] = {"gate": str, "output": str, "figures": dict, "passed": bool}
 
 
-def _description_fields(data: Mapping[str, Any], source: str) -> dict[str, Any]:
-    minimums = _mapping(data, "minimums", int, source)
-    negative = sorted(axis for axis, size in minimums.items() if size < 0)
+def _limits(data: Mapping[str, Any], key: str, source: str) -> dict[str, int]:
+    """An object of sizes that are not negative."""
+    limits = _mapping(data, key, int, source)
+    negative = sorted(axis for axis, size in limits.items() if size < 0)
     if negative:
-        raise ArtifactError(f"{source}: 'minimums' of {negative[0]!r:.80} is negative")
+        raise ArtifactError(f"{source}: {key!r} of {negative[0]!r:.80} is negative")
+    return limits
+
+
+def _sizes(data: Mapping[str, Any], source: str) -> dict[str, tuple[int, ...]]:
+    """The only sizes of each axis that has such."""
+    sizes = _mapping(data, "sizes", list, source)
+    for axis, allowed in sizes.items():
+        if not allowed or any(type(size) is not int or size < 1 for size in allowed):
+            raise ArtifactError(
+                f"{source}: 'sizes' of {axis!r:.80} must be positive integers, got {allowed!r:.80}"
+            )
+    return {axis: tuple(allowed) for axis, allowed in sizes.items()}
+
+
+def _description_fields(data: Mapping[str, Any], source: str) -> dict[str, Any]:
     return {
         "name": _typed(data, "name", str, source),
         "precision": _typed(data, "precision", str, source),
         "inputs": _tensors(data, "inputs", source),
         "outputs": _tensors(data, "outputs", source),
-        "minimums": minimums,
+        "minimums": _limits(data, "minimums", source),
+        "maximums": _limits(data, "maximums", source),
+        "sizes": _sizes(data, source),
         "recipe": _typed(data, "recipe", dict, source),
         "checkpoints": _objects(data, "checkpoints", _CHECKPOINT_TYPES, source),
         "voxport_version": _typed(data, "voxport_version", str, source),
@@ -296,7 +322,8 @@ _ROW_TYPES: Mapping[str, type] = {
     "path": str,
     "sha256": str,
     "size_bytes": int,
-    "opset": int,
+    "target": str,
+    "probe": dict,
     "verified_on": str,
 }
 

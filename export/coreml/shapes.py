@@ -52,6 +52,11 @@ class FunctionShapes:
     sizes: Mapping[str, int]
     ranges: Mapping[str, Range] = field(default_factory=dict)
 
+    @property
+    def bounds(self) -> dict[str, tuple[int, int]]:
+        """(lowest, highest) size of each axis with a range."""
+        return {axis: (limits.low, limits.high) for axis, limits in self.ranges.items()}
+
     def shape(self, tensor: TensorSpec) -> tuple[int, ...]:
         """The default shape of an input."""
         return tuple(axis if isinstance(axis, int) else self.sizes[axis] for axis in tensor.axes)

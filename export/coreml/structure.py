@@ -13,8 +13,9 @@ from typing import Any
 
 from ...runtime.errors import ArtifactError
 from ...runtime.manifest import METADATA_KEY, Description, TensorSpec
+from ...runtime.package import package_size
 from ..specs import ExportSpec
-from .package import AUTHOR, function_descriptions, package_size, read_model
+from .package import AUTHOR, function_descriptions, read_model
 from .shapes import FunctionShapes, Range, Target, function_shapes
 
 # Control flow and data-dependent shapes keep a program on the CPU; slices are the mark of the
@@ -68,6 +69,11 @@ def read_structure(package: Path) -> Structure:
     return _structure(read_model(package), package)
 
 
+def limits(spec: ExportSpec, precision: str) -> dict[str, float]:
+    """The most ops that a function may have."""
+    return {"ops": spec.max_nodes + _EXTRA_OPS[precision]}
+
+
 def problems(
     spec: ExportSpec, description: Description, target: Target, package: Path
 ) -> list[str]:
@@ -79,7 +85,7 @@ def problems(
     names = [shapes.function for shapes in expected]
     if list(structure.functions) != names:
         return [*found, f"functions are {list(structure.functions)}, declared {names}"]
-    limit = spec.max_nodes + _EXTRA_OPS[description.precision]
+    limit = limits(spec, description.precision)["ops"]
     for shapes in expected:
         function = structure.functions[shapes.function]
         found += _operations(function.ops, limit)
@@ -138,10 +144,10 @@ def _header(
         yield f"author {metadata.author!r}, version {metadata.versionString!r}"
 
 
-def _operations(ops: Mapping[str, int], limit: int) -> Iterator[str]:
+def _operations(ops: Mapping[str, int], limit: float) -> Iterator[str]:
     total = sum(ops.values())
     if total > limit:
-        yield f"{total} ops, at most {limit} allowed"
+        yield f"{total} ops, at most {limit:g} allowed"
     for name in sorted(FORBIDDEN_OPS & set(ops)):
         yield f"op {name} is not allowed, there are {ops[name]}"
 

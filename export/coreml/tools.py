@@ -1,35 +1,14 @@
-"""coremltools, imported when it is needed and kept quiet."""
+"""coremltools and its modules, as the export side needs them."""
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from ...runtime.errors import MissingDependencyError
+from ...runtime import coreml_tools
+from ...runtime.coreml_tools import quiet
 
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without coremltools' advice, warnings and progress bars.
-
-    On Linux it reports, at every import, that Apple's runtime is absent, and that it was not
-    tested with this torch; its progress bars go to standard error and cannot be switched off.
-    Errors are raised all the same.
-    """
-    previous = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)
+__all__ = ["import_coremltools", "quiet"]
 
 
 def import_coremltools(module: str = "") -> Any:
@@ -38,14 +17,8 @@ def import_coremltools(module: str = "") -> Any:
     Raises:
         MissingDependencyError: it is not installed.
     """
-    try:
-        with quiet():
-            importlib.import_module("coremltools")
-            return importlib.import_module(".".join(filter(None, ["coremltools", module])))
-    except ModuleNotFoundError as error:
-        if error.name != "coremltools":
-            raise
-        raise MissingDependencyError(
-            "Core ML packages need coremltools, which is not installed: "
-            "pip install 'voxport[coreml]'"
-        ) from error
+    package = coreml_tools.import_coremltools()
+    if not module:
+        return package
+    with quiet():
+        return importlib.import_module(f"coremltools.{module}")

@@ -147,8 +147,11 @@ def fbank(_: Networks, speech: Speech) -> list[Case]:
 
 def powerset(networks: Networks, _: Speech) -> list[Case]:
     """Random scores, all ties, and ties between the last classes."""
-    classes = networks.segmentation.config.powerset.num_classes
+    config = networks.segmentation.config
+    classes, window_frames = config.powerset.num_classes, config.num_frames(config.window_samples)
     scores = np.log(_rng(2).dirichlet(np.ones(classes), (3, 401))).astype(np.float32)
+    whole = np.log(_rng(9).dirichlet(np.ones(classes), (2, window_frames))).astype(np.float32)
+    whole[1, ::2] = -1.0
     ties = np.full((1, 7, classes), -1.0, np.float32)
     last = ties.copy()
     last[..., -2:] = 0.0
@@ -157,6 +160,7 @@ def powerset(networks: Networks, _: Speech) -> list[Case]:
         Case("all tied", {"log_probs": ties}),
         Case("last two tied", {"log_probs": last}),
         Case("one frame", {"log_probs": scores[:1, :1]}),
+        Case("whole windows, one with ties", {"log_probs": whole}),
     ]
 
 
@@ -196,6 +200,8 @@ def embedding(_: Networks, speech: Speech) -> list[Case]:
         _pair("shortest", windows[:2, :, :400], np.ones((2, 1, 1), np.float32)),
         _pair("silence", np.zeros((1, 1, 48000), np.float32), short),
         _pair("full-scale noise", full_scale_noise(1, 48000), short),
+        _pair("silent window", np.zeros((1, 1, WINDOW_SAMPLES), np.float32), hard),
+        _pair("noisy window", full_scale_noise(1, WINDOW_SAMPLES), hard),
     ]
 
 
@@ -203,9 +209,11 @@ def embedding_inputs(_: Networks, speech: Speech) -> list[Case]:
     """Other batches, lengths and numbers of speakers; no, full and partial overlap."""
     windows = speech.windows()
     random = (_rng(4).random((3, 97, 4)) < 0.4).astype(np.float32)
+    whole = (_rng(10).random((2, WINDOW_FRAMES, 3)) < 0.4).astype(np.float32)
     return [
         _pair("three windows", windows[:3, :, :32000], random),
         _pair("one speaker", windows[:1, :, :7000], random[:1, :, :1]),
+        _pair("whole windows", windows[:2], whole),
         _pair("full overlap", windows[:1], np.ones((1, WINDOW_FRAMES, 3), np.float32)),
         _pair("no speech", windows[:1], np.zeros((1, WINDOW_FRAMES, 3), np.float32)),
     ]
@@ -225,6 +233,7 @@ def _distance_inputs() -> dict[str, tuple[FloatArray, FloatArray]]:
         "empty database": (a, b[:0]),
         "one against itself": (a[:1], a[:1]),
         "opposite and scaled": (a, np.concatenate([-a, 1e-20 * a, 1e15 * a])),
+        "small vectors": (1e-3 * a, b),
     }
 
 
@@ -238,7 +247,7 @@ def post_embedding(_: Networks, __: Speech) -> list[Case]:
     """The distance cases with segments of short, long, bordering and no runs."""
     cases = []
     for seed, (name, (a, b)) in enumerate(_distance_inputs().items()):
-        frames = (WINDOW_FRAMES, 200, 60, 59, 1)[seed]
+        frames = (WINDOW_FRAMES, WINDOW_FRAMES, 60, 59, 1, 200)[seed]
         segments = _runs(seed, frames, len(a))
         inputs = {"embeddings": a, "database": b, "segments": segments}
         cases.append(Case(f"{name}, {frames} frames", inputs))

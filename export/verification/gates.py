@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +14,10 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from ...runtime.probe import TOLERANCES, probe_error, probe_inputs, probe_record
 from . import measures
 from .cases import Case
-from .limits import ARTIFACT, PAIR_MARGIN, REAUTHORED, Limits
+from .limits import ARTIFACT, EXACT, PAIR_MARGIN, REAUTHORED, Limits
 from .measures import EmbeddingDecisions, Mismatch
 from .references import Reference
 
@@ -87,16 +89,29 @@ def run_module(module: nn.Module, inputs: Arrays) -> tuple[torch.Tensor, ...]:
 class Verifier:
     """Runs one spec's cases through original, module and artifacts, and judges the results.
 
-    What does not depend on the artifact is computed once for all its precisions.
+    What does not depend on the artifact is computed once for all its precisions. ``module`` runs
+    in ``dtype``, which is float64 where a program's structure is judged.
     """
 
     spec: ExportSpec
     networks: Networks
     module: nn.Module
     cases: list[Case]
-    _module_outputs: dict[str, Arrays] = field(default_factory=dict)
+    dtype: type[np.floating[Any]] = np.float32
+    outputs_by_case: dict[str, Arrays] = field(default_factory=dict)
 
-    def reauthored(self) -> list[GateResult]:
+    @cached_property
+    def probe_outputs(self) -> Arrays:
+        """The module's answer to a synthetic question."""
+        return self._run_module(probe_inputs(self.spec.probe_shapes()))
+
+    @cached_property
+    def probe(self) -> dict[str, Any]:
+        """The question and its answer, for the manifest."""
+        return probe_record(self.spec.probe_shapes(), self.probe_outputs)
+
+    @cached_property
+    def original(self) -> list[GateResult]:
         """Stage one: the module that is exported against the original implementation."""
         comparisons = self._each(self._against_original)
         return self._judge("original", comparisons, REAUTHORED, PAIR_MARGIN["fp32"])
@@ -105,17 +120,28 @@ class Verifier:
         original = self.spec.reference(self.networks, case.inputs)
         return Comparison(case, original, self._outputs(case))
 
-    def artifact(self, precision: str, run: Runner) -> list[GateResult]:
+    def artifact(self, precision: str, run: Runner, gate: str = "pytorch") -> list[GateResult]:
         """Stage two: what a session computes against the module, to the precision's limits."""
+        comparisons = self._each(lambda case: self._against_module(case, run))
+        return self._judge(gate, comparisons, ARTIFACT[precision], PAIR_MARGIN[precision])
+
+    def exact(self, run: Runner) -> list[GateResult]:
+        """A program without rounding against the module in float64: the same computation?"""
+        comparisons = self._each(lambda case: self._against_module(case, run))
+        return self._judge("exact", comparisons, EXACT, PAIR_MARGIN["fp32"])
+
+    def probes(self, precision: str, run: Runner) -> GateResult:
+        """Stage three: the answer that users' sessions are checked by."""
+        outputs = run(probe_inputs(self.spec.probe_shapes()))
+        limits = {"relative_error": TOLERANCES[precision]}
+        figures = {"relative_error": probe_error(self.probe, outputs, self.spec.name)}
+        return GateResult("probe", "all", figures, limits, tuple(_exceeded(figures, limits)))
+
+    def _against_module(self, case: Case, run: Runner) -> Comparison:
         reference: Reference = self.spec.reference
-
-        def compare(case: Case) -> Comparison:
-            observed = run(case.inputs)
-            given = reference.given(self.module, case.inputs, observed)
-            return Comparison(case, {**self._outputs(case), **given}, observed)
-
-        comparisons = self._each(compare)
-        return self._judge("pytorch", comparisons, ARTIFACT[precision], PAIR_MARGIN[precision])
+        observed = run(case.inputs)
+        given = reference.given(self.module, self._cast(case.inputs), observed)
+        return Comparison(case, {**self._outputs(case), **given}, observed)
 
     def _each(self, compare: Callable[[Case], Comparison]) -> list[Comparison]:
         """One case per core at a time, each on one thread (see ``one_thread``)."""
@@ -128,12 +154,17 @@ class Verifier:
             return list(pool.map(compare_without_gradients, self.cases))
 
     def _outputs(self, case: Case) -> Arrays:
-        if case.name not in self._module_outputs:
-            names = [spec.name for spec in self.spec.outputs]
-            outputs = run_module(self.module, case.inputs)
-            arrays = {n: t.numpy() for n, t in zip(names, outputs, strict=True)}
-            self._module_outputs[case.name] = arrays
-        return self._module_outputs[case.name]
+        if case.name not in self.outputs_by_case:
+            self.outputs_by_case[case.name] = self._run_module(case.inputs)
+        return self.outputs_by_case[case.name]
+
+    def _run_module(self, inputs: Arrays) -> Arrays:
+        names = [spec.name for spec in self.spec.outputs]
+        outputs = run_module(self.module, self._cast(inputs))
+        return {name: tensor.numpy() for name, tensor in zip(names, outputs, strict=True)}
+
+    def _cast(self, inputs: Arrays) -> Arrays:
+        return {name: array.astype(self.dtype, copy=False) for name, array in inputs.items()}
 
     def _judge(
         self,

@@ -21,10 +21,20 @@ REAUTHORED: Mapping[str, Limits] = {
 # 8e-4 in FP16 and 9.5e-3 in INT8 (210 pairs of real speech), while the threshold could as well
 # be anywhere in 0.40-0.45 (misses and false alarms within 8 points of one another): without a
 # margin the gate would be a lottery on pairs that happen to lie at the threshold.
-PAIR_MARGIN: Mapping[str, float] = {"fp32": 1e-4, "fp16": 1e-3, "int8": 1e-2}
+PAIR_MARGIN: Mapping[str, float] = {"fp32": 1e-4, "fp16": 1e-3, "int8": 1e-2, "w8": 1e-2}
 
 _EXACT: Limits = {"max_abs": 0.0}
 _SAME_DECISIONS: Limits = {"changed_pairs": 0, "changed_partition": 0}
+
+# A stored program, run without any rounding, against the module in float64.
+EXACT: Mapping[str, Limits] = {
+    "log_probs": {"max_abs": 1e-4, "flipped_share": 0.0},
+    "masks": {"changed_share": 0.0},
+    "embeddings": {"relative_max_abs": 1e-4, "changed_pairs": 0, "changed_partition": 0},
+    "features": {"max_abs": 1e-4},
+    "distances": {"max_abs": 1e-6},
+    "exact": {"max_abs": 0.0},
+}
 
 # Stage two: the artifact against the re-authored module, on every case. Decisions are those on
 # real speech and silence; the other limits hold for noise, ragged lengths and hard masks too.
@@ -45,6 +55,13 @@ ARTIFACT: Mapping[str, Mapping[str, Limits]] = {
         "log_probs": {"max_abs": 2.5, "flipped_share": 5e-3},
         "masks": {"changed_share": 5e-3},
         # Off speech, 0.024 is measured for a silent window.
+        "embeddings": {**_SAME_DECISIONS, "cosine_distance": 1e-2, "any_cosine_distance": 5e-2},
+        "exact": _EXACT,
+    },
+    "w8": {
+        # 8-bit weights of the LSTM alone.
+        "log_probs": {"max_abs": 2.5, "flipped_share": 5e-3},
+        "masks": {"changed_share": 5e-3},
         "embeddings": {**_SAME_DECISIONS, "cosine_distance": 1e-2, "any_cosine_distance": 5e-2},
         "exact": _EXACT,
     },

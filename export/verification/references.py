@@ -177,7 +177,7 @@ class DiarizationWindow:
     def given(self, module: nn.Module, inputs: Arrays, observed: Arrays) -> Arrays:
         """Clean masks and embeddings of the masks that are shown beside them."""
         masks, waveform = observed["masks"], inputs["waveform"]
-        weights = reference.embedding_masks(masks, waveform.shape[-1]).astype(np.float32)
+        weights = reference.embedding_masks(masks, waveform.shape[-1]).astype(waveform.dtype)
         embed = module.get_submodule("embedding")
         embeddings = embed(torch.from_numpy(waveform), torch.from_numpy(weights))
         return {

@@ -7,21 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from voxport.export.coreml.artifacts import CoreMLFormat
 from voxport.export.coreml.convert import (
     Converted,
     convert,
     precisions,
-    to_coreml,
     to_precision,
     write_package,
 )
-from voxport.export.coreml.package import MEANINGS, package_sha256, read_model, weights_folder
+from voxport.export.coreml.package import MEANINGS, read_model, weights_folder
 from voxport.export.coreml.structure import problems, read_structure
 from voxport.export.coreml.tools import import_coremltools
 from voxport.export.errors import ExportError
 from voxport.export.networks import Networks, evaluation_mode
-from voxport.export.pipeline import describe
 from voxport.export.specs import ExportSpec
+from voxport.runtime.package import package_sha256
 
 NAMES = (
     "segmentation",
@@ -82,7 +82,7 @@ def test_a_package_is_what_was_declared(
 ) -> None:
     reference = converted[name]
     for precision in precisions(reference.spec):
-        description = describe(reference.spec, precision, small_networks)
+        description = CoreMLFormat().describe(reference.spec, precision, small_networks)
         path = tmp_path / f"{precision}.mlpackage"
         write_package(to_precision(reference, precision), description, path)
         assert problems(reference.spec, description, "iOS17", path) == []
@@ -97,7 +97,9 @@ def test_op_histogram(
     name: str, converted: dict[str, Converted], small_networks: Networks, tmp_path: Path
 ) -> None:
     write_package(
-        converted[name], describe(converted[name].spec, "fp32", small_networks), tmp_path / "m"
+        converted[name],
+        CoreMLFormat().describe(converted[name].spec, "fp32", small_networks),
+        tmp_path / "m",
     )
     assert read_structure(tmp_path / "m").ops == HISTOGRAMS[name]
 
@@ -110,7 +112,7 @@ def test_the_same_bytes_every_time(
     for folder in (tmp_path / "a", tmp_path / "b"):
         reference = convert(spec, evaluation_mode(spec.build, small_networks))
         for precision in precisions(spec):
-            description = describe(spec, precision, small_networks)
+            description = CoreMLFormat().describe(spec, precision, small_networks)
             write_package(to_precision(reference, precision), description, folder / precision)
         hashes.append([package_sha256(folder / each) for each in precisions(spec)])
     assert hashes[0] == hashes[1]
@@ -123,7 +125,8 @@ def test_functions_share_their_weights(
     spec = small_specs["segmentation_masks"]
     reference = convert(spec, evaluation_mode(spec.build, small_networks), "iOS18")
     single = convert(spec, evaluation_mode(spec.build, small_networks), "iOS17")
-    description = describe(spec, "w8", small_networks)
+    description = CoreMLFormat("iOS18").describe(spec, "w8", small_networks)
+    assert description.sizes == {"batch": (1, 32), "samples": (16000,)}
     write_package(to_precision(reference, "w8"), description, tmp_path / "two")
     write_package(to_precision(single, "w8"), description, tmp_path / "one")
     assert problems(spec, description, "iOS18", tmp_path / "two") == []
@@ -142,7 +145,9 @@ def test_small_graphs_take_any_number_of_speakers(
 ) -> None:
     spec = converted["cosine_distance"].spec
     write_package(
-        converted["cosine_distance"], describe(spec, "fp32", small_networks), tmp_path / "m"
+        converted["cosine_distance"],
+        CoreMLFormat().describe(spec, "fp32", small_networks),
+        tmp_path / "m",
     )
     embeddings, database = read_structure(tmp_path / "m").functions["main"].inputs
     assert [(each.low, each.high) for each in embeddings.ranges] == [(1, 64), (1, 1024)]
@@ -153,7 +158,7 @@ def test_metadata(
     converted: dict[str, Converted], small_networks: Networks, tmp_path: Path
 ) -> None:
     spec = converted["embedding_campplus"].spec
-    description = describe(spec, "fp32", small_networks)
+    description = CoreMLFormat().describe(spec, "fp32", small_networks)
     write_package(converted["embedding_campplus"], description, tmp_path / "m")
     described = read_model(tmp_path / "m").description
     texts = [feature.shortDescription for feature in (*described.input, *described.output)]
@@ -165,16 +170,6 @@ def test_metadata(
     assert described.metadata.license == "MIT"
     assert "campplus: seeded, a seed" in described.metadata.userDefined["voxport.checkpoints"]
     assert not any("date" in key for key in described.metadata.userDefined)
-
-
-def test_one_call_converts_and_writes(
-    small_specs: dict[str, ExportSpec], small_networks: Networks, tmp_path: Path
-) -> None:
-    spec = small_specs["powerset"]
-    description = describe(spec, "fp32", small_networks)
-    module = evaluation_mode(spec.build, small_networks)
-    to_coreml(spec, module, description, tmp_path / "m")
-    assert problems(spec, description, "iOS17", tmp_path / "m") == []
 
 
 def test_a_variant_that_the_spec_lacks(converted: dict[str, Converted]) -> None:
@@ -197,7 +192,7 @@ def test_a_failed_conversion_is_a_typed_error(
 def test_nothing_is_overwritten(
     converted: dict[str, Converted], small_networks: Networks, tmp_path: Path
 ) -> None:
-    description = describe(converted["powerset"].spec, "fp32", small_networks)
+    description = CoreMLFormat().describe(converted["powerset"].spec, "fp32", small_networks)
     with pytest.raises(FileExistsError):
         write_package(converted["powerset"], description, tmp_path)
     assert not np.any(list(tmp_path.iterdir()))

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from voxport.export.coreml.artifacts import CoreMLFormat
 from voxport.export.coreml.convert import Converted, precisions, to_precision, write_package
 from voxport.export.coreml.islands import ModulePaths
 from voxport.export.coreml.package import weights_folder
 from voxport.export.coreml.tools import import_coremltools
 from voxport.export.errors import ExportError
 from voxport.export.networks import Networks, diarization_window_module
-from voxport.export.pipeline import describe
 
 
 def _operations(converted: Converted) -> list[Any]:
@@ -63,7 +63,9 @@ def test_half_weights_take_half_the_space(
 ) -> None:
     sizes = {}
     for precision in precisions(converted["segmentation"].spec):
-        description = describe(converted["segmentation"].spec, precision, small_networks)
+        description = CoreMLFormat().describe(
+            converted["segmentation"].spec, precision, small_networks
+        )
         write_package(
             to_precision(converted["segmentation"], precision), description, tmp_path / precision
         )

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from voxport.export.coreml.artifacts import CoreMLFormat
 from voxport.export.coreml.convert import convert, write_package
-from voxport.export.coreml.package import model_path, package_sha256, package_size, read_model
+from voxport.export.coreml.package import model_path, read_model
 from voxport.export.coreml.structure import problems
 from voxport.export.networks import Networks, evaluation_mode
-from voxport.export.pipeline import describe
 from voxport.export.specs import ExportSpec
 from voxport.runtime.manifest import Description
+from voxport.runtime.package import package_sha256, package_size
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def spec(small_specs: dict[str, ExportSpec]) -> ExportSpec:
 
 @pytest.fixture
 def description(spec: ExportSpec, small_networks: Networks) -> Description:
-    return describe(spec, "fp32", small_networks)
+    return CoreMLFormat().describe(spec, "fp32", small_networks)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,10 @@ def networks(
 
 @Modes
 def test_campplus_gives_the_embeddings_of_the_checkpoint(
-    third_party: Path, networks: Networks, sample_waveform: Waveform, mode: Mode
+    third_party: Callable[[str], Path], networks: Networks, sample_waveform: Waveform, mode: Mode
 ) -> None:
     coremltools()
-    program = load_program(third_party / "camplusplus_batch16.mlpackage")
+    program = load_program(third_party("camplusplus_batch16.mlpackage"))
     assert program.ops["conv"] == 225
     assert "slice_by_index" not in program.ops
     # 150 frames: 25 ms for the first, 10 ms for each other.
@@ -51,14 +52,14 @@ def test_campplus_gives_the_embeddings_of_the_checkpoint(
 
 @Modes
 def test_segmentation_makes_the_decisions_of_the_checkpoint(
-    third_party: Path, networks: Networks, sample_waveform: Waveform, mode: Mode
+    third_party: Callable[[str], Path], networks: Networks, sample_waveform: Waveform, mode: Mode
 ) -> None:
     """On the recording's three windows, every frame once.
 
     (On nine windows every 2.5 s, its FP16 weights flip 6 of 5,301 frames, 0.11 %. That these are
     the weights' and not the evaluator's is what the next test shows.)
     """
-    program = load_program(third_party / "pyannote_segmentation.mlmodelc")
+    program = load_program(third_party("pyannote_segmentation.mlmodelc"))
     assert program.ops["lstm"] == 4
     module = evaluation_mode(segmentation_module, networks)
     flips = []
@@ -70,10 +71,10 @@ def test_segmentation_makes_the_decisions_of_the_checkpoint(
 
 
 def test_segmentation_is_pytorch_with_the_same_rounded_weights(
-    third_party: Path, networks: Networks, sample_waveform: Waveform
+    third_party: Callable[[str], Path], networks: Networks, sample_waveform: Waveform
 ) -> None:
     """The program's weights are FP16, but for the LSTM's: so are PyTorch's here, in float64."""
-    program = load_program(third_party / "pyannote_segmentation.mlmodelc")
+    program = load_program(third_party("pyannote_segmentation.mlmodelc"))
     module = evaluation_mode(segmentation_module, networks).double()
     for name, parameter in module.named_parameters():
         if "lstm" not in name:

@@ -28,13 +28,16 @@ class FakeSession(Session):
     """A session without a graph: a description, a function, and the batches that it was given."""
 
     def __init__(self, description: Description, function: Any) -> None:
-        self.description = description
+        super().__init__(description, "nowhere")
         self._function = function
         self.calls: list[dict[str, Any]] = []
 
     def run(self, **arrays: Any) -> Any:
-        self.calls.append(arrays)
-        return self._function(**arrays)
+        return self._compute(arrays)
+
+    def _compute(self, inputs: dict[str, Any]) -> Any:
+        self.calls.append(inputs)
+        return self._function(**inputs)
 
 
 def cosine_session() -> FakeSession:

@@ -31,6 +31,8 @@ DESCRIPTION = Description(
     ),
     outputs=(TensorSpec("embeddings", "float32", ("batch", 192)),),
     minimums={"samples": 400, "batch": 0},
+    maximums={"samples": 500},
+    sizes={"batch": (1, 32)},
     recipe={"sample_rate_hz": 16000, "classes": [[], [0], [0, 1]], "threshold": 0.5},
     checkpoints=({"name": "c", "origin": "o", "licence": "MIT", "sha256": "ab"},),
     voxport_version="0.1.0",
@@ -41,10 +43,11 @@ ROW = ArtifactRow(
     path="net.fp32.onnx",
     sha256="00" * 32,
     size_bytes=12,
-    opset=17,
+    target="opset17",
     ops={"MatMul": 2},
     tools={"onnx": "1.0"},
     gates=({"gate": "pytorch", "output": "y", "figures": {"max_abs": 0.0}, "passed": True},),
+    probe={"inputs": {}, "outputs": {}},
     verified_on="Linux",
 )
 
@@ -104,6 +107,10 @@ plain_values = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=F
         tensor_lists,
         tensor_lists,
         minimums=st.dictionaries(names, st.integers(0, 10**9), max_size=3),
+        maximums=st.dictionaries(names, st.integers(0, 10**9), max_size=3),
+        sizes=st.dictionaries(
+            names, st.lists(st.integers(1, 10**9), min_size=1, max_size=3).map(tuple), max_size=3
+        ),
         recipe=st.dictionaries(names, plain_values | st.lists(plain_values), max_size=3),
         voxport_version=names,
     )
@@ -119,7 +126,8 @@ ROW_FIELDS: dict[str, object] = {
     "path": 1,
     "sha256": None,
     "size_bytes": "12",
-    "opset": True,
+    "target": True,
+    "probe": [],
     "ops": [],
     "tools": "onnx",
     "gates": {},
@@ -132,6 +140,8 @@ DESCRIPTION_FIELDS: dict[str, object] = {
     "inputs": {},
     "outputs": "y",
     "minimums": [],
+    "maximums": [],
+    "sizes": [],
     "recipe": [],
     "checkpoints": {},
     "voxport_version": 1,
@@ -147,6 +157,11 @@ NESTED = [
     (("description", "minimums", "samples"), 1.5, "samples"),
     (("description", "minimums", "samples"), True, "samples"),
     (("description", "minimums", "samples"), -1, "samples"),
+    (("description", "maximums", "samples"), -1, "samples"),
+    (("description", "sizes", "batch"), [], "batch"),
+    (("description", "sizes", "batch"), 1, "batch"),
+    (("description", "sizes", "batch", 0), 0, "batch"),
+    (("description", "sizes", "batch", 0), True, "batch"),
     (("description", "checkpoints", 0), "c", "checkpoints"),
     (("description", "checkpoints", 0, "licence"), None, "licence"),
     (("gates", 0), "pytorch", "gates"),
@@ -220,7 +235,7 @@ def test_a_row_must_be_an_object(tmp_path: Path, row: object) -> None:
         Manifest.read(path)
 
 
-@pytest.mark.parametrize("version", [None, 0, 2, "1", True, [1], "9" * 1000])
+@pytest.mark.parametrize("version", [None, 0, 1, 3, "2", True, [1], "9" * 1000])
 def test_another_schema_version_is_refused(tmp_path: Path, version: object) -> None:
     data = {**manifest_data(), "schema_version": version}
     with pytest.raises(ArtifactError, match="schema version") as caught:

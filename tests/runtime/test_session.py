@@ -22,12 +22,12 @@ from voxport.runtime import (
     InputError,
     Manifest,
     MissingDependencyError,
-    Session,
     TensorSpec,
     VoxportError,
     load,
 )
 from voxport.runtime.manifest import MANIFEST_NAME
+from voxport.runtime.onnx_session import OnnxSession
 
 X = np.array([[1.0, 0.0, 2.0], [0.0, -1.0, 0.5]], np.float32)
 
@@ -174,7 +174,7 @@ def test_every_damaged_byte_is_an_artifact_error_or_harmless(
         damaged = bytearray(content)
         damaged[position] ^= 0xFF
         try:
-            Session(bytes(damaged), "net.onnx")
+            OnnxSession(bytes(damaged), "net.onnx")
         except ArtifactError as error:
             assert str(error).startswith("net.onnx: ")  # noqa: PT017 -- either outcome is right
             refused += 1
@@ -188,7 +188,7 @@ def test_every_truncation_is_refused() -> None:
     content = linear()[1]
     for length in range(len(content)):
         with pytest.raises(ArtifactError):
-            Session(content[:length], "net.onnx")
+            OnnxSession(content[:length], "net.onnx")
 
 
 # What may be wrong with metadata
@@ -203,13 +203,13 @@ def rewritten(metadata: str) -> bytes:
 
 def test_onnx_without_metadata() -> None:
     with pytest.raises(ArtifactError, match=r"net\.onnx: has no voxport metadata"):
-        Session(rewritten(""), "net.onnx")
+        OnnxSession(rewritten(""), "net.onnx")
 
 
 @pytest.mark.parametrize("metadata", ["hello", "[]", "{}", '{"schema_version": 99}'])
 def test_metadata_that_is_no_description(metadata: str) -> None:
     with pytest.raises(ArtifactError, match=r"^net\.onnx: "):
-        Session(rewritten(metadata), "net.onnx")
+        OnnxSession(rewritten(metadata), "net.onnx")
 
 
 GOOD_X = TensorSpec("x", "float32", ("rows", 3))
@@ -235,7 +235,7 @@ def test_metadata_that_contradicts_the_graph(kind: str, specs: tuple[TensorSpec,
     changes: dict[str, Any] = {kind: specs}
     described = replace(linear()[0], **changes)
     with pytest.raises(ArtifactError, match=f"declares the {kind} ") as caught:
-        Session(rewritten(described.to_json()), "net.onnx")
+        OnnxSession(rewritten(described.to_json()), "net.onnx")
     message = str(caught.value)
     assert message.startswith("net.onnx: ")
     assert ("; ".join(map(str, specs)) or "none") in message
@@ -243,7 +243,7 @@ def test_metadata_that_contradicts_the_graph(kind: str, specs: tuple[TensorSpec,
 
 def test_names_of_axes_are_free() -> None:
     described: Description = replace(linear()[0], inputs=(replace(GOOD_X, axes=("frames", 3)),))
-    session = Session(rewritten(described.to_json()), "net.onnx")
+    session = OnnxSession(rewritten(described.to_json()), "net.onnx")
     assert session.description.inputs[0].axes == ("frames", 3)
 
 
