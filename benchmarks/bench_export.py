@@ -36,6 +36,7 @@ from voxport.export.run import run_export
 from voxport.export.specs import ExportSpec, embedding_spec, segmentation_specs
 from voxport.graphs import ResNetConfig, ResNetTrunk, SpeakerEmbedding
 from voxport.runtime.onnx_session import OnnxSession
+from voxport.runtime.options import Options
 from voxport.runtime.session import Session
 
 BATCHES = (1, 8, 32)
@@ -146,7 +147,8 @@ def bench_engines(subject: Subject, threads: int, rounds: int) -> None:
         )
         for each in candidates:
             content = each.path.read_bytes()
-            session = OnnxSession(content, subject.name, threads=threads)
+            options = Options(intra_op_threads=threads)
+            session = OnnxSession(content, subject.name, options=options)
             sessions[each.description.precision] = session
     for batch in BATCHES:
         with torch.inference_mode():

@@ -14,6 +14,7 @@ from ..runtime.errors import ArtifactError
 from ..runtime.manifest import Description
 from ..runtime.onnx_runtime import import_onnxruntime
 from ..runtime.onnx_session import OnnxSession
+from ..runtime.options import Options
 from .formats import ArtifactFormat, Candidate, Judge, described
 from .half import to_half
 from .networks import Networks
@@ -23,6 +24,8 @@ from .specs import Arrays, ExportSpec, Precision
 from .verification.gates import GateResult, Verifier
 from .verification.structure import Structure, op_histogram
 
+# Figures must not depend on the number of cores.
+_ONE_THREAD = Options(intra_op_threads=1)
 # Mixed precision adds a cast per border, 8-bit weights a node per convolution.
 _EXTRA_NODES = {"fp32": 0, "fp16": 40, "int8": 250}
 
@@ -79,7 +82,7 @@ class OnnxFormat(ArtifactFormat):
             structure = _structure_gate(verifier.spec, description, content)
             if not structure.passed:
                 return [structure]
-            session = OnnxSession(content, path.name, threads=1)
+            session = OnnxSession(content, path.name, options=_ONE_THREAD)
 
             def run(inputs: Arrays) -> Arrays:
                 return session.run(**inputs)

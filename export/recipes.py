@@ -15,6 +15,12 @@ from .networks import Networks, fbank_config
 # Euclidean distance of unit vectors, hence d**2 / 2 as a cosine distance.
 SAME_SPEAKER_DISTANCE = {"campplus": 0.42, "wespeaker": 0.7045654963945799**2 / 2}
 
+# Euclidean distance between centroids of unit embeddings above which clusters stay apart. CAM++
+# without its ReLU (docs/decisions/0004), masked pooling: in the middle of 0.73 to 0.77, where both
+# thirty-second clips and ten minutes of them joined do best (docs/decisions/0007). WeSpeaker:
+# speaker-diarization-3.1's.
+CLUSTERING_THRESHOLD = {"campplus": 0.75, "wespeaker": 0.7045654963945799}
+
 
 def powerset(networks: Networks) -> dict[str, Any]:
     config = networks.segmentation.config.powerset
@@ -51,6 +57,7 @@ def embedding(networks: Networks, family: str) -> dict[str, Any]:
         "embedding_size": config.embedding_size,
         "l2_normalised": False,
         "same_speaker_distance": SAME_SPEAKER_DISTANCE[family],
+        "clustering_threshold": CLUSTERING_THRESHOLD[family],
         "fbank": fbank(features),
         "min_samples": MIN_NUM_SAMPLES,
     }

@@ -13,6 +13,8 @@ from torch import Tensor
 # The constant of pyannote.audio. It keeps an all-zero mask finite in float32 and vanishes in
 # float16, which is why pooling stays in float32 in every half-precision artifact.
 EPSILON = 1e-8
+# Two frames of weight w have w degrees of freedom; below this there is but one frame.
+MIN_FREEDOM = 1e-3
 
 
 def nearest_resample(masks: Tensor, num_frames: int) -> Tensor:
@@ -31,15 +33,24 @@ def masked_statistics(frames: Tensor, masks: Tensor) -> Tensor:
     """Weighted mean and standard deviation of frames under each speaker's mask.
 
     frames (B, C, T) and masks (B, S, F) float32 -> (B, S, 2 * C): mean, then standard
-    deviation. The frames are read once for all speakers. An all-zero mask gives zeros, a
-    one-frame mask that frame and zeros: always finite.
+    deviation. The frames are read once for all speakers, in two products, so that a mask more
+    costs next to nothing: the sum of squared deviations is taken apart around the mean over all
+    frames, which keeps what cancels small. An all-zero mask gives zeros, a one-frame mask that
+    frame and zeros: always finite.
     """
-    weights = nearest_resample(masks, frames.shape[-1]).unsqueeze(2)  # (B, S, 1, T)
-    frames = frames.unsqueeze(1)  # (B, 1, C, T)
-    total = weights.sum(dim=-1) + EPSILON
-    mean = (frames * weights).sum(dim=-1) / total  # (B, S, C)
-    deviation = frames - mean.unsqueeze(-1)
-    square_sum = (deviation * deviation * weights).sum(dim=-1)
-    # Rounding must not turn the effective sample size of a single soft frame negative.
-    freedom = (total - (weights * weights).sum(dim=-1) / total).clamp(min=0) + EPSILON
-    return torch.cat([mean, torch.sqrt(square_sum / freedom)], dim=-1)
+    weights = nearest_resample(masks, frames.shape[-1])  # (B, S, T)
+    centre = frames.mean(dim=-1, keepdim=True)  # (B, C, 1)
+    centred = (frames - centre).transpose(1, 2)  # (B, T, C)
+    share = weights.sum(dim=-1, keepdim=True)  # (B, S, 1)
+    total = share + EPSILON
+    sums = torch.matmul(weights, centred)  # (B, S, C)
+    mean = (sums + share * centre.transpose(1, 2)) / total
+    offset = mean - centre.transpose(1, 2)
+    squares = torch.matmul(weights, centred * centred)
+    square_sum = (squares - offset * (2 * sums - offset * share)).clamp(min=0)
+    freedom = total - (weights * weights).sum(dim=-1, keepdim=True) / total
+    # One frame, hard or soft, has no deviation: what rounding leaves of it must not be divided
+    # by the constant alone.
+    several = (freedom > MIN_FREEDOM).to(frames.dtype)
+    variance = several * square_sum / (freedom.clamp(min=0) + EPSILON)
+    return torch.cat([mean, torch.sqrt(variance)], dim=-1)

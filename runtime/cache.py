@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from .errors import VoxportError
+
 
 def cache_dir() -> Path:
     """The user's cache folder, which need not exist yet.
@@ -13,11 +15,17 @@ def cache_dir() -> Path:
     ``VOXPORT_CACHE`` wins; otherwise the platform's convention: ``$XDG_CACHE_HOME/voxport`` or
     ``~/.cache/voxport``, ``~/Library/Caches/voxport`` on macOS, ``%LOCALAPPDATA%\\voxport\\Cache``
     on Windows.
+
+    Raises:
+        VoxportError: the user has no home folder and ``VOXPORT_CACHE`` is not set.
     """
     chosen = os.environ.get("VOXPORT_CACHE")
     if chosen:
         return Path(chosen).expanduser().absolute()
-    return _platform_cache(sys.platform)
+    try:
+        return _platform_cache(sys.platform)
+    except RuntimeError as error:
+        raise VoxportError(f"no folder for voxport's cache: {error}; set VOXPORT_CACHE") from error
 
 
 def _platform_cache(platform: str) -> Path:

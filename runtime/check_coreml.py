@@ -18,7 +18,7 @@ import numpy as np
 from .commands import Command
 from .coreml_session import COMPUTE_UNITS, CoreMLSession, placement, require_macos
 from .errors import ArtifactNotFoundError, DeviceError, MissingDependencyError, VoxportError
-from .load import open_package
+from .loading import open_package
 from .locate import find_models
 from .manifest import MANIFEST_NAME, ArtifactRow, Manifest
 from .options import ComputeUnits
@@ -26,11 +26,11 @@ from .probe import (
     measure_probe,
     probe_answers,
     probe_error,
-    probe_inputs,
     probe_shapes,
     probe_step,
     tolerance,
 )
+from .synthetic import probe_inputs
 
 PROBE_NAME = "probe.json"
 _CALLS = 5

@@ -14,18 +14,20 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
+from .batching import BATCH, BatchPlan
 from .coreml_tools import import_coremltools, quiet
+from .devices import DevicePlan
 from .errors import ArtifactError, ArtifactNotFoundError, DeviceError, VoxportError
 from .inputs import Arrays
 from .manifest import METADATA_KEY, Description, TensorSpec
 from .options import ComputeUnits
+from .package import package_sha256
 from .session import Session
 
 COMPUTE_UNITS: tuple[ComputeUnits, ...] = get_args(ComputeUnits)
 # The default target of voxport's packages, iOS 17, is macOS 14.
 OLDEST_MACOS = (14, 0)
 _OLDEST_MACOS_WITH_PLANS = (14, 4)
-_BATCH = "batch"
 # What Core ML calls the function of a package that has just one.
 _MAIN = "main"
 # Core ML's numbers of the manifest's dtypes (``ArrayFeatureType.ArrayDataType``).
@@ -45,12 +47,6 @@ def current_platform() -> Platform:
     """The operating system that this process runs on."""
     numbers = (part for part in platform.mac_ver()[0].split(".") if part.isdecimal())
     return Platform(platform.system(), platform.machine(), tuple(map(int, numbers)))
-
-
-def apple_silicon() -> bool:
-    """Whether this is a Mac with Apple silicon, where Core ML has a Neural Engine."""
-    here = current_platform()
-    return (here.system, here.machine) == ("Darwin", "arm64")
 
 
 def require_macos() -> None:
@@ -74,6 +70,11 @@ def require_macos() -> None:
         )
 
 
+COREML_PLAN = DevicePlan(
+    "coreml", "coreml", "coreml", (), ("Core ML was named",), is_fallback=False, strict=True
+)
+
+
 class CoreMLSession(Session):
     """A Core ML package on the CPU, GPU and Neural Engine, as Core ML decides.
 
@@ -81,7 +82,13 @@ class CoreMLSession(Session):
     other.
     """
 
-    def __init__(self, package: Path, *, compute_units: ComputeUnits = "all") -> None:
+    def __init__(
+        self,
+        package: Path,
+        *,
+        compute_units: ComputeUnits = "all",
+        plan: DevicePlan = COREML_PLAN,
+    ) -> None:
         """Compile and load a package (a folder ``*.mlpackage``): seconds for a large network.
 
         Raises:
@@ -100,7 +107,11 @@ class CoreMLSession(Session):
         self._package = package
         self.compute_units = compute_units
         spec = _read_spec(self._coremltools, package)
-        super().__init__(_description(spec, str(package)), "coreml")
+        description = _description(spec, str(package))
+        sizes = description.sizes.get(BATCH, (1,))
+        super().__init__(
+            description, plan, package_sha256(package), BatchPlan(max(sizes), tuple(sorted(sizes)))
+        )
         self._functions = _functions(self.description)
         for function in self._functions.values():
             _check_signatures(spec, function, self.description, str(package))
@@ -127,6 +138,10 @@ class CoreMLSession(Session):
             except Exception as error:
                 raise VoxportError(f"Core ML: {error}") from error
         return {spec.name: _output(spec, found) for spec in self.description.outputs}
+
+    def _release(self) -> None:
+        with self._lock:
+            self._models.clear()
 
     def _model(self, function: str | None) -> Any:
         """The loaded model of a function; the lock is held, except while constructing."""
@@ -207,17 +222,17 @@ def _description(spec: Any, source: str) -> Description:
 
 def _functions(description: Description) -> dict[int | None, str | None]:
     """The function of each batch size; a package with one has neither sizes nor names."""
-    sizes = description.sizes.get(_BATCH, ())
+    sizes = description.sizes.get(BATCH, ())
     if len(sizes) <= 1:
         return {None: None}
     return {size: f"batch_{size}" for size in sizes}
 
 
 def _batch_size(description: Description, inputs: Arrays) -> int | None:
-    if len(description.sizes.get(_BATCH, ())) <= 1:
+    if len(description.sizes.get(BATCH, ())) <= 1:
         return None
-    spec = next(spec for spec in description.inputs if _BATCH in spec.axes)
-    size: int = inputs[spec.name].shape[spec.axes.index(_BATCH)]
+    spec = next(spec for spec in description.inputs if BATCH in spec.axes)
+    size: int = inputs[spec.name].shape[spec.axes.index(BATCH)]
     return size
 
 

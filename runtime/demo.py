@@ -14,7 +14,7 @@ import numpy.typing as npt
 from .audio import read_audio
 from .commands import Command
 from .errors import ArtifactNotFoundError
-from .load import load
+from .loading import load
 from .locate import find_models
 from .manifest import MANIFEST_NAME, Manifest
 from .session import Session

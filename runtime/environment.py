@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import platform
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
@@ -89,6 +90,12 @@ def probe_environment() -> Environment:
         cuda=probe_cuda(system, runtime.cuda_version, site),
         coremltools_version=installed("coremltools"),
     )
+
+
+@lru_cache(maxsize=1)
+def known_environment() -> Environment:
+    """``probe_environment``, asked once in a process: hardware and wheels do not change in one."""
+    return probe_environment()
 
 
 def installed(distribution: str) -> str | None:

@@ -23,12 +23,20 @@ class AudioError(VoxportError, ValueError):
     """Audio that cannot be used: unreadable, empty, not finite, of the wrong shape."""
 
 
+class AnnotationError(VoxportError, ValueError):
+    """Speaker turns that cannot be used: a time, a label, or a line of an RTTM or UEM file."""
+
+
 class DeviceError(VoxportError):
     """The requested device cannot be used here."""
 
 
 class OptionsError(VoxportError, ValueError):
     """Options of a session that are out of range or contradict each other."""
+
+
+class SessionClosedError(VoxportError):
+    """A session was used after it had been closed."""
 
 
 class OutOfMemoryError(VoxportError):

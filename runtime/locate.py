@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .cache import cache_dir
-from .errors import ArtifactNotFoundError
+from .errors import ArtifactNotFoundError, VoxportError
 from .manifest import MANIFEST_NAME
 
 
@@ -23,7 +23,11 @@ def model_folders(
         return [Path(models)]
     variable = (os.environ if environ is None else environ).get("VOXPORT_MODELS")
     named = [Path(variable)] if variable else []
-    return [*named, Path("models"), cache_dir() / "models"]
+    try:
+        cached = [cache_dir() / "models"]
+    except VoxportError:  # without a home folder there is none to look at
+        cached = []
+    return [*named, Path("models"), *cached]
 
 
 def _has_manifest(folder: Path) -> bool:

@@ -1,17 +1,34 @@
-"""Run an ONNX artifact through ONNX Runtime."""
+"""Run an ONNX artifact through ONNX Runtime, on the providers of a device plan."""
 
 from __future__ import annotations
 
+import hashlib
+import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .errors import ArtifactError, VoxportError
+from .availability import CPU_PROVIDER
+from .batching import CPU_BATCH_SIZE, BatchPlan, batch_plan, is_batched
+from .bindings import BoundCalls
+from .devices import DevicePlan
+from .errors import (
+    ArtifactError,
+    DeviceError,
+    OutOfMemoryError,
+    SessionClosedError,
+    VoxportError,
+)
 from .inputs import Arrays
 from .manifest import METADATA_KEY, Description, TensorSpec
 from .onnx_runtime import import_onnxruntime, load_errors
-from .session import Session
+from .options import DEFAULT_OPTIONS, Options
+from .pinned import pinned_empty
+from .placement import Placement, actual_plan, check_placement, read_placement
+from .session import Session, memory_error
 
+_LOG = logging.getLogger("voxport")
 _ERRORS_ONLY = 3
 # ONNX Runtime's names of the manifest's dtypes.
 _DTYPES = {
@@ -20,48 +37,165 @@ _DTYPES = {
     "tensor(int32)": "int32",
     "tensor(bool)": "bool",
 }
+_LEVELS = {
+    "off": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
+CPU_PLAN = DevicePlan(
+    "cpu", "cpu", "onnx", ((CPU_PROVIDER, {}),), ("the CPU was named",), False, True
+)
 
 
 class OnnxSession(Session):
-    """An ONNX artifact on the CPU."""
+    """An ONNX artifact on ONNX Runtime.
 
-    def __init__(self, content: bytes, source: str, *, threads: int | None = None) -> None:
-        """Load a graph from the bytes of an ``.onnx`` file; ``source`` names it in errors.
+    On the CPU it reads the caller's arrays and gives away its outputs: nothing is copied. On a
+    card it copies through page-locked memory into buffers that it allocates once per shape.
+    """
+
+    def __init__(  # noqa: PLR0913 -- one keyword for each choice
+        self,
+        content: bytes,
+        source: str,
+        *,
+        plan: DevicePlan = CPU_PLAN,
+        options: Options = DEFAULT_OPTIONS,
+        batch_size: int = CPU_BATCH_SIZE,
+        profile_to: Path | None = None,
+    ) -> None:
+        """Load a graph from the bytes of an ``.onnx`` file.
+
+        Args:
+            content: the file.
+            source: names it in errors.
+            plan: where it is meant to run; see ``plan_device``.
+            options: how it runs.
+            batch_size: of ``run_batched``.
+            profile_to: prefix of the file that ONNX Runtime writes its profile to.
 
         Raises:
             ArtifactError: not a loadable ONNX file, not one of voxport's, or one whose inputs and
                 outputs are not those that its metadata declares.
+            DeviceError: the plan is strict, and part of the graph would run elsewhere.
             MissingDependencyError: ONNX Runtime is not installed.
         """
         ort = import_onnxruntime()
         self._errors = load_errors(ort)
-        options = ort.SessionOptions()
-        options.log_severity_level = _ERRORS_ONLY
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        if len(plan.providers) > 1 and hasattr(ort, "preload_dlls"):
+            ort.preload_dlls()
+        # Of others it would merely warn, in a way of its own; what is missing is told below.
+        built_in = ort.get_available_providers()
         try:
             # Its fallback prints to stdout and tries the very same provider again.
             self._session = ort.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"], enable_fallback=False
+                content,
+                _session_options(ort, options, profile_to),
+                providers=[provider for provider in plan.providers if provider[0] in built_in],
+                enable_fallback=False,
             )
             metadata = self._session.get_modelmeta().custom_metadata_map
             inputs = [_signature(value) for value in self._session.get_inputs()]
             outputs = [_signature(value) for value in self._session.get_outputs()]
         except self._errors as error:
-            raise ArtifactError(f"{source}: ONNX Runtime cannot load it: {error}") from error
+            raise _load_error(plan, source, error) from error
         if METADATA_KEY not in metadata:
             raise ArtifactError(f"{source}: has no voxport metadata; was it exported by voxport?")
-        super().__init__(Description.from_json(metadata[METADATA_KEY], source), "cpu")
-        self._output_names = [spec.name for spec in self.description.outputs]
-        _check_signatures("inputs", self.description.inputs, inputs, source)
-        _check_signatures("outputs", self.description.outputs, outputs, source)
+        description = Description.from_json(metadata[METADATA_KEY], source)
+        _check_signatures("inputs", description.inputs, inputs, source)
+        _check_signatures("outputs", description.outputs, outputs, source)
+        self._output_names = [spec.name for spec in description.outputs]
+        self.placement: Placement | None = read_placement(self._session)
+        active = self._session.get_providers()
+        remarks = check_placement(plan, active, self.placement, source)
+        actual = actual_plan(plan, active, remarks)
+        batch = _batch_plan(batch_size, description, options, actual)
+        super().__init__(description, actual, hashlib.sha256(content).hexdigest(), batch)
+        self.remarks = remarks
+        for remark in remarks:
+            _LOG.warning("%s: %s", source, remark)
+        self._bound = self._bound_calls(ort, options)
+
+    def _bound_calls(self, ort: Any, options: Options) -> BoundCalls | None:
+        """Calls through a card's memory; None on the CPU, whose memory needs no copies."""
+        if self.device == "cpu":
+            return None
+        if options.cuda_graphs:
+            self._warmup_calls = 2  # the second one of a shape is recorded
+        else:
+            self._workers = 2  # recorded calls follow each other
+        index = int(self.device.rpartition(":")[2])
+        return BoundCalls(ort, self._session, ("cuda", index), pinned_empty, options.cuda_graphs)
 
     def _compute(self, inputs: Arrays) -> Arrays:
+        # Another thread may close the session meanwhile.
+        session, bound = self._session, self._bound
+        if session is None:
+            raise SessionClosedError("the session was closed")
         try:
-            outputs = self._session.run(self._output_names, inputs)
+            if bound is not None:
+                return bound.run(inputs)
+            outputs = session.run(self._output_names, inputs)
+        except MemoryError as error:
+            raise OutOfMemoryError(f"out of memory: {error}") from error
         except self._errors as error:
-            raise VoxportError(f"{error}") from error
+            raise memory_error(str(error)) or VoxportError(str(error)) from error
         return dict(zip(self._output_names, map(np.asarray, outputs), strict=True))
+
+    def end_profiling(self) -> Path:
+        """Close the profile that ``profile_to`` began and return its path (JSON).
+
+        Raises:
+            SessionClosedError: the session was closed, which closes the profile as well.
+        """
+        if self._session is None:
+            raise SessionClosedError(f"{self.description.name}: the session was closed")
+        return Path(self._session.end_profiling())
+
+    def _release(self) -> None:
+        self._bound = None
+        self._session = None
+
+
+def _session_options(ort: Any, options: Options, profile_to: Path | None) -> Any:
+    chosen = ort.SessionOptions()
+    chosen.log_severity_level = _ERRORS_ONLY
+    chosen.graph_optimization_level = getattr(
+        ort.GraphOptimizationLevel, _LEVELS[options.graph_optimisation]
+    )
+    chosen.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    if options.intra_op_threads is not None:
+        chosen.intra_op_num_threads = options.intra_op_threads
+    if options.inter_op_threads is not None:
+        chosen.execution_mode = ort.ExecutionMode.ORT_PARALLEL
+        chosen.inter_op_num_threads = options.inter_op_threads
+    if profile_to is not None:
+        chosen.enable_profiling = True
+        chosen.profile_file_prefix = str(profile_to)
+    return chosen
+
+
+def _load_error(plan: DevicePlan, source: str, error: Exception) -> VoxportError:
+    """The file's fault on the CPU; on a card, whatever the card's libraries say."""
+    if plan.device == "cpu":
+        return ArtifactError(f"{source}: ONNX Runtime cannot load it: {error}")
+    return DeviceError(
+        f"{source}: ONNX Runtime cannot load it on {plan.device}: {error}. "
+        "`voxport doctor` may tell why."
+    )
+
+
+def _batch_plan(
+    size: int, description: Description, options: Options, plan: DevicePlan
+) -> BatchPlan:
+    """How ``run_batched`` begins; what has no batch axis has no use for it."""
+    if not is_batched(description):
+        return BatchPlan(1)
+    on_cpu = plan.device == "cpu"
+    if on_cpu and plan.is_fallback:  # the size was meant for a card
+        size = min(size, CPU_BATCH_SIZE)
+    return batch_plan(size, description, options.batch_buckets, pads=not on_cpu)
 
 
 def _signature(value: Any) -> TensorSpec:

@@ -39,7 +39,8 @@ class Options:
         compute_units: where Core ML may run a package: ``cpu_and_ne`` is the CPU and the Neural
             Engine.
         batch_buckets: the batch sizes that a session uses, ascending; smaller batches are padded
-            to the next one. None: the batch as it comes.
+            to the next one. None: the batch as it comes on the CPU; on a card a tail is padded
+            to the next power of two, so that it has few shapes to learn.
 
     Raises:
         OptionsError: a value of the wrong type or out of range, or two that exclude each other.

@@ -6,7 +6,8 @@ ones runs on a broken driver, provider or file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +18,10 @@ from .errors import ArtifactError, DeviceError, InputError, VoxportError
 from .inputs import Arrays
 from .manifest import ArtifactRow
 from .session import Session
+from .synthetic import probe_inputs
 
-FloatArray = npt.NDArray[np.float32]
-
-_RATE_HZ = 16000
-_HARMONICS = 24
+# More than any artifact needs; a damaged manifest must not exhaust the memory.
+_MAX_INPUT_VALUES = 2**25
 # Values of an output that are kept, evenly spread over it.
 _MAX_VALUES = 256
 # Mean absolute difference relative to the answer's mean absolute value, by precision. Measured
@@ -35,11 +35,6 @@ class Answer:
 
     shape: tuple[int, ...]
     values: npt.NDArray[np.float64]
-
-
-def probe_inputs(shapes: Mapping[str, tuple[int, ...]]) -> Arrays:
-    """The synthetic inputs of these shapes, by name: the same on every machine."""
-    return {name: _KINDS.get(name, _vectors)(shape) for name, shape in shapes.items()}
 
 
 def probe_record(shapes: Mapping[str, tuple[int, ...]], outputs: Arrays) -> dict[str, Any]:
@@ -70,6 +65,8 @@ def probe_shapes(record: Mapping[str, Any], source: str) -> dict[str, tuple[int,
     shapes = record.get("inputs")
     if not isinstance(shapes, dict) or not all(map(_is_shape, shapes.values())):
         raise ArtifactError(f"{source}: its probe has no shapes of inputs")
+    if sum(math.prod(shape) for shape in shapes.values()) > _MAX_INPUT_VALUES:
+        raise ArtifactError(f"{source}: its probe asks for more than {_MAX_INPUT_VALUES} values")
     return {name: tuple(shape) for name, shape in shapes.items()}
 
 
@@ -188,67 +185,3 @@ def _is_shape(shape: Any) -> bool:
 def _sample(array: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     flat: npt.NDArray[np.float64] = array.ravel().astype(np.float64)
     return flat[:: probe_step(flat.size)]
-
-
-def _uniform(shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """Values in [0, 1) from a multiplicative hash of their positions: no generator to change."""
-    positions = np.arange(np.prod(shape, dtype=np.int64), dtype=np.uint64)
-    hashed = (positions + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    values: npt.NDArray[np.float64] = (hashed >> np.uint64(40)).astype(np.float64) / 2**24
-    return values.reshape(shape)
-
-
-def _vectors(shape: tuple[int, ...]) -> FloatArray:
-    return (2 * _uniform(shape) - 1).astype(np.float32)
-
-
-def _waveform(shape: tuple[int, ...]) -> FloatArray:
-    """Two synthetic voices in turns, now and then together, in [-0.5, 0.5].
-
-    Speech-like on purpose: on a mere buzz the segmentation network is so unstable that rounding
-    to FP16 changes its answer by 6 %, here by 0.03 %.
-    """
-    time_s = np.arange(shape[-1]) / _RATE_HZ
-    first = _voice(time_s, 115.0, (560.0, 1350.0, 2500.0)) * (time_s % 3.1 < 1.7)
-    second = _voice(time_s, 205.0, (720.0, 1750.0, 2900.0)) * ((time_s + 1.2) % 2.9 < 1.4)
-    mixture = first + second + 0.02 * (_uniform(shape) - 0.5)
-    waveform: FloatArray = (0.5 * mixture / np.abs(mixture).max()).astype(np.float32)
-    return waveform
-
-
-def _voice(
-    time_s: npt.NDArray[np.float64], pitch_hz: float, formants_hz: tuple[float, ...]
-) -> npt.NDArray[np.float64]:
-    """(N,) harmonics of a gliding pitch under moving formants, swelling with each syllable."""
-    glide_hz = pitch_hz * (1 + 0.15 * np.sin(3.8 * time_s) + 0.04 * np.sin(29.5 * time_s))
-    phase = 2 * np.pi * np.cumsum(glide_hz) / _RATE_HZ
-    movement = 1 + 0.2 * np.sin(14.5 * time_s + pitch_hz)
-    voice = np.zeros_like(time_s)
-    for number in range(1, _HARMONICS + 1):
-        resonance = sum(
-            np.exp(-(((number * glide_hz - hz * movement) / 180.0) ** 2)) for hz in formants_hz
-        )
-        voice += (0.05 + resonance) / number**0.5 * np.sin(number * phase)
-    swelling: npt.NDArray[np.float64] = voice * (0.55 + 0.45 * np.sin(24.5 * time_s))
-    return swelling
-
-
-def _masks(shape: tuple[int, ...]) -> FloatArray:
-    """Speakers in turn, in eight stretches, the first one talking into the second's as well.
-
-    Of the last two axes the longer one is taken for frames.
-    """
-    num_speakers, num_frames = sorted(shape[-2:])
-    stretch = np.arange(num_frames) * 8 // num_frames
-    speakers = np.arange(num_speakers)[:, None]
-    active = (stretch % num_speakers == speakers) | ((speakers == 0) & (stretch == 1))
-    plane = active if shape[-1] == num_frames else active.T
-    return np.broadcast_to(plane, shape).astype(np.float32)
-
-
-_KINDS: Mapping[str, Callable[[tuple[int, ...]], FloatArray]] = {
-    "waveform": _waveform,
-    "masks": _masks,
-    "segments": _masks,
-    "log_probs": lambda shape: (-5 * _uniform(shape)).astype(np.float32),
-}

@@ -6,6 +6,7 @@ import ast
 import statistics
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,13 @@ _MAY_IMPORT = {"graphs": set(), "export": {"graphs", "runtime"}, "runtime": set(
 # Packages beyond the standard library. `export` may use what its extra installs.
 _RUNTIME_PACKAGES = {"numpy", "scipy", "onnxruntime", "soundfile", "soxr"}
 # Optional packages, each behind the one module that explains how to install it.
-_RUNTIME_OPTIONAL = {"coremltools": "runtime/coreml_tools.py", "av": "runtime/media.py"}
+_RUNTIME_OPTIONAL = {
+    "coremltools": "runtime/coreml_tools.py",
+    "av": "runtime/media.py",
+    "matplotlib": "runtime/profiling/plot.py",
+    "pandas": "runtime/annotation/conversions.py",
+    "pyannote": "runtime/annotation/conversions.py",
+}
 _GRAPHS_PACKAGES = {"torch", "numpy"}
 # Graphs are pure: no files, no processes, no network, no exporters.
 _GRAPHS_NEVER = {
@@ -27,7 +34,10 @@ _GRAPHS_NEVER = {
     *("http", "pickle", "importlib", "ctypes"),
 }
 # What importing the runtime must not load.
-_HEAVY = ("torch", "onnx", "onnxscript", "coremltools", "voxport.export", "voxport.graphs")
+_HEAVY = (
+    *("torch", "onnx", "onnxscript", "onnxruntime", "coremltools", "scipy", "matplotlib", "pandas"),
+    *("av", "voxport.export", "voxport.graphs"),
+)
 
 
 @dataclass(frozen=True)
@@ -269,3 +279,12 @@ def test_test_files_have_unique_names() -> None:
     files = [path for path in tracked_files() if path.name.startswith("test_")]
     names = [path.name for path in files]
     assert sorted(set(names)) == sorted(names)
+
+
+def test_every_package_is_installed() -> None:
+    """What ``pyproject.toml`` does not list is missing from wheels, and from nowhere else."""
+    listed = set(
+        tomllib.loads((_ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    )
+    folders = {path.parent for room in _ROOMS for path in (_ROOT / room).rglob("*.py")}
+    assert {".".join(("voxport", *f.relative_to(_ROOT).parts)) for f in folders} == listed

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ...runtime.probe import TOLERANCES, probe_error, probe_inputs, probe_record
+from ...runtime.probe import TOLERANCES, probe_error, probe_record
+from ...runtime.synthetic import probe_inputs
 from . import measures
 from .cases import Case
 from .limits import ARTIFACT, EXACT, PAIR_MARGIN, REAUTHORED, Limits

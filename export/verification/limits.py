@@ -39,8 +39,9 @@ EXACT: Mapping[str, Limits] = {
 # Stage two: the artifact against the re-authored module, on every case. Decisions are those on
 # real speech and silence; the other limits hold for noise, ragged lengths and hard masks too.
 ARTIFACT: Mapping[str, Mapping[str, Limits]] = {
-    # CAM++'s embeddings stay below 4: within 1e-4 in absolute terms.
-    "fp32": {**REAUTHORED, "embeddings": {**REAUTHORED["embeddings"], "relative_max_abs": 2.5e-5}},
+    # 8e-6 is measured on speech, 4.7e-5 for masks of two neighbouring frames in 0.4 s of audio,
+    # where the pooling's sums of squares cancel; within 1e-4 in absolute terms.
+    "fp32": REAUTHORED,
     "fp16": {
         # 0.06 at most measured on 43,586 frames of speech: room for other checkpoints.
         "log_probs": {"max_abs": 0.25, "flipped_share": 1e-3},

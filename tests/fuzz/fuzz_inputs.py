@@ -22,7 +22,11 @@ import soundfile
 import tiny_artifacts
 from onnx import helper
 from signals import full_scale_noise, speechlike
-from voxport.runtime import AudioError, Description, Manifest, load
+from voxport.runtime import AudioError, Description, Manifest, Options, load
+from voxport.runtime.annotation.formats import FORMATS, format_turns
+from voxport.runtime.annotation.rttm import read_rttm, write_rttm
+from voxport.runtime.annotation.scoring import score
+from voxport.runtime.annotation.timeline import timeline_svg
 from voxport.runtime.audio import read_audio
 from voxport.runtime.manifest import METADATA_KEY
 from voxport.runtime.windows import AudioWindows, WindowPlan
@@ -230,7 +234,41 @@ def read_as_metadata(content: bytes, folder: Path) -> None:
     helper.set_model_props(model, {METADATA_KEY: content.decode(errors="replace")})
     path = folder / "input.onnx"
     path.write_bytes(model.SerializeToString())
-    load(path, device="cpu", threads=1).run(x=np.zeros((2, 3), np.float32))
+    session = load(path, device="cpu", options=Options(intra_op_threads=1))
+    session.run(x=np.zeros((2, 3), np.float32))
+
+
+# RTTM
+
+
+def rttm_seeds() -> list[bytes]:
+    """Two recordings, comments, other records, other line ends."""
+    lines = [
+        b";; made by hand",
+        b"SPKR-INFO a 1 <NA> <NA> <NA> unknown S1 <NA> <NA>",
+        b"SPEAKER a 1 0.000 1.250 <NA> <NA> S1 <NA> <NA>",
+        b"SPEAKER a 1 1.000 2.5e-1 <NA> <NA> S2 <NA> <NA>",
+        b"SPEAKER b 1 7.75 100 <NA> <NA> \xc3\xa9\xf0\x9f\x8e\xa4 0.9 <NA> more",
+        b"",
+    ]
+    long = b"".join(
+        b"SPEAKER a 1 %d.5 3.0 <NA> <NA> S%d <NA> <NA>\n" % (n, n % 9) for n in range(99)
+    )
+    return [b"\n".join(lines), b"\xef\xbb\xbf" + b"\r\n".join(lines), long]
+
+
+def read_as_rttm(content: bytes, folder: Path) -> None:
+    """What is read is written and read again the same, and can be shown and scored."""
+    path = folder / "input.rttm"
+    path.write_bytes(content)
+    for file_id, turns in read_rttm(path).items():
+        again = read_rttm(io.StringIO(write_rttm(turns, file_id)))
+        if again != ({file_id: turns} if turns else {}):
+            raise AssertionError(f"{turns} became {again}")
+        for name in FORMATS:
+            format_turns(turns, name, file_id).encode()
+        if len(timeline_svg(turns, turns.end_s)) > 2**22 or score(turns, turns).der:
+            raise AssertionError("too large a picture, or not like itself")
 
 
 # The table
@@ -248,7 +286,8 @@ class Kind:
 
 
 KINDS = (
-    Kind("audio", 10, audio_seeds, mutated_bytes, read_as_audio),
+    Kind("audio", 8, audio_seeds, mutated_bytes, read_as_audio),
+    Kind("rttm", 2, rttm_seeds, mutated_bytes, read_as_rttm),
     Kind("manifest", 4, manifest_seeds, mutated_json, read_as_manifest),
     Kind("description", 4, description_seeds, mutated_json, read_as_description),
     Kind("onnx metadata", 2, metadata_seeds, mutated_json, read_as_metadata),

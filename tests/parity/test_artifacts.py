@@ -193,9 +193,9 @@ SEGMENTATION_OPS = (
     "softmax, log"
 )
 CAMPPLUS_OPS = (
-    "conv 225, relu 171, linear 105, mul 58, batch_norm 55, concat 53, sigmoid 52, add 7, "
-    "expand_dims 4, reduce_sum 4, sub 4, real_div 3, clip 2, reduce_mean 2, gather, log, matmul, "
-    "reshape, split, sqrt"
+    "conv 225, relu 171, linear 105, mul 61, batch_norm 55, concat 53, sigmoid 52, add 8, sub 7, "
+    "clip 3, matmul 3, real_div 3, reduce_mean 3, reduce_sum 2, transpose 2, cast, expand_dims, "
+    "gather, greater, log, reshape, split, sqrt"
 )
 
 
@@ -205,7 +205,7 @@ def test_packages_have_the_ops_that_they_should(models: Path) -> None:
     assert rows["segmentation.fp32.mlpackage"].ops == segmentation
     assert rows["segmentation.fp16.mlpackage"].ops == {**segmentation, "cast": 2}
     assert rows["embedding_campplus.fp32.mlpackage"].ops == campplus
-    assert rows["embedding_campplus.fp16.mlpackage"].ops == {**campplus, "cast": 2}
+    assert rows["embedding_campplus.fp16.mlpackage"].ops == {**campplus, "cast": 3}
     for row in rows.values():
         assert not any("slice" in op for op in row.ops) or row.format == "onnx"
 
@@ -220,7 +220,7 @@ def test_packages_beside_other_conversions(models: Path) -> None:
     # Smaller by the LSTM, which theirs keeps in FP32.
     assert segmentation.ours.size_bytes < 0.6 * segmentation.size_bytes
     # Ours has the features, the masks and the pooling of every speaker besides.
-    assert sum(campplus.ours.ops.values()) < campplus.ops + 25
+    assert sum(campplus.ours.ops.values()) < campplus.ops + 35
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])

@@ -23,11 +23,20 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tiny_artifacts
-from voxport.runtime import ArtifactRow, Description, Manifest, TensorSpec, coreml_session
+from voxport.runtime import (
+    ArtifactRow,
+    Description,
+    Manifest,
+    TensorSpec,
+    coreml_session,
+    loading,
+)
 from voxport.runtime.coreml_session import Platform
+from voxport.runtime.environment import Environment, probe_environment
 from voxport.runtime.manifest import MANIFEST_NAME, METADATA_KEY
 from voxport.runtime.package import package_sha256, package_size
-from voxport.runtime.probe import probe_inputs, probe_record
+from voxport.runtime.probe import probe_record
+from voxport.runtime.synthetic import probe_inputs
 
 MAC = Platform("Darwin", "arm64", (14, 5))
 _NUMBERS = {"float32": 65568, "int32": 131104, "float16": 65552}
@@ -157,6 +166,18 @@ def install(monkeypatch: pytest.MonkeyPatch, platform: Platform = MAC) -> Behavi
 
 def set_platform(monkeypatch: pytest.MonkeyPatch, platform: Platform) -> None:
     monkeypatch.setattr(coreml_session, "current_platform", lambda: platform)
+    monkeypatch.setattr(loading, "known_environment", lambda: _environment(platform))
+
+
+def _environment(platform: Platform) -> Environment:
+    """This machine as if it were of that kind; coremltools is there unless a test hides it."""
+    return replace(
+        probe_environment(),
+        system=platform.system,
+        machine=platform.machine,
+        macos_version=".".join(map(str, platform.macos)) or None,
+        coremltools_version="9.0" if sys.modules.get("coremltools") else None,
+    )
 
 
 def _feature(tensor: TensorSpec) -> SimpleNamespace:

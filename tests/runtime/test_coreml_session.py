@@ -28,7 +28,7 @@ from voxport.runtime import (
     ArtifactNotFoundError,
     DeviceError,
     InputError,
-    MissingDependencyError,
+    Options,
     TensorSpec,
     VoxportError,
     load,
@@ -104,7 +104,7 @@ def test_auto_precision_is_fp16_where_there_is_such_a_package(models: Path, mac:
 
 @pytest.mark.parametrize("units", COMPUTE_UNITS)
 def test_compute_units_are_passed_on(models: Path, mac: Behaviour, units: Any) -> None:
-    assert coreml(models, compute_units=units).compute_units == units
+    assert coreml(models, options=Options(compute_units=units)).compute_units == units
     assert mac.loads == [("linear.fp16.mlpackage", units.upper(), None)]
 
 
@@ -124,9 +124,9 @@ def test_load_by_path_needs_no_manifest(package: Path, mac: Behaviour) -> None:
         np.testing.assert_array_equal(session.run(x=X)["y"], X @ WEIGHT)
     with pytest.raises(ArtifactError, match="is fp32, not fp16"):
         load(package, precision="fp16")
-    with pytest.raises(DeviceError, match="runs on coreml, not on cpu"):
+    with pytest.raises(DeviceError, match="is a Core ML package, which runs on coreml only"):
         load(package, device="cpu")
-    with pytest.raises(DeviceError, match=r"net\.onnx runs on cpu, not on coreml"):
+    with pytest.raises(DeviceError, match=r"net\.onnx is an ONNX file, which runs on cpu, cuda"):
         load("net.onnx", device="coreml")
 
 
@@ -276,8 +276,11 @@ def test_auto_falls_back_and_says_why(
     assert (session.device, session.description.precision) == ("cpu", "fp32")
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("voxport", logging.WARNING)
-    assert "linear runs on the CPU instead of Core ML: " in record.getMessage()
+    assert "linear: runs on cpu instead of coreml: " in record.getMessage()
     assert "wrong answers" in record.getMessage()
+    assert (session.plan.requested, session.plan.is_fallback) == ("auto", True)
+    assert "coreml failed: linear fp16 on coreml gives wrong answers" in session.plan.reasons[0]
+    assert "was requested" not in str(session.plan.reasons)
 
 
 def test_cpu_means_the_cpu(models: Path, mac: Behaviour) -> None:
@@ -287,7 +290,9 @@ def test_cpu_means_the_cpu(models: Path, mac: Behaviour) -> None:
 
 def test_missing_coremltools(models: Path, mac: Behaviour, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "coremltools", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'voxport\[coreml\]'"):
+    with pytest.raises(
+        DeviceError, match=r"coremltools is missing: pip install 'voxport\[coreml\]'"
+    ):
         coreml(models)
 
 
@@ -309,21 +314,25 @@ def test_fallback(
     mac.scale = 1.5 if case == "wrong" else 1.0
     mac.nan = case == "nan"
     reason = {
-        "linux": "Core ML runs on macOS only",
-        "missing": "coremltools, which is not installed",
+        "linux": "needs macOS; this is Linux",
+        "missing": "the package coremltools is missing: pip install",
         "refused": "no room",
         "raises": "lost",
         "wrong": "off by 0.5",
         "nan": "off by inf",
     }[case]
-    with pytest.raises((DeviceError, MissingDependencyError), match=reason):
+    alone = "runs on macOS only, and this is Linux: use" if case == "linux" else reason
+    with pytest.raises(DeviceError, match=alone):
         load("linear", device="coreml", models=models)
     assert caplog.records == []
     session = load("linear", device="coreml", models=models, fallback=True)
     assert (session.device, session.description.precision) == ("cpu", "fp32")
     np.testing.assert_array_equal(session.run(x=X)["y"], X @ WEIGHT)
     (record,) = caplog.records
+    assert record.levelno == logging.WARNING
     assert reason in record.getMessage()
+    assert (session.plan.requested, session.plan.is_fallback) == ("coreml", True)
+    assert reason in session.plan.reasons[0]
 
 
 def test_no_fallback_from_files_that_are_wrong(models: Path, mac: Behaviour) -> None:
@@ -341,7 +350,7 @@ def test_a_probe_that_fails_names_figures_and_what_to_try(models: Path, mac: Beh
         r"device='cpu'\."
     )
     with pytest.raises(DeviceError, match=expected):
-        coreml(models, compute_units="cpu_and_ne")
+        coreml(models, options=Options(compute_units="cpu_and_ne"))
     mac.scale = 1.01
     assert coreml(models).device == "coreml"
 
@@ -636,5 +645,5 @@ def test_a_real_package_with_other_inputs(
 @pytest.mark.skipif(sys.platform != "darwin", reason="Core ML runs on macOS only")
 def test_a_real_package_on_a_real_mac(real_package: Path) -> None:
     x = np.arange(12, dtype=np.float32).reshape(4, 3)
-    session = load(real_package, compute_units="cpu_only")
+    session = load(real_package, options=Options(compute_units="cpu_only"))
     np.testing.assert_allclose(session.run(x=x)["y"], x @ WEIGHT, rtol=1e-3)

@@ -21,19 +21,24 @@ from voxport.runtime import (
     demo,
     load,
 )
+from voxport.runtime.batching import BatchPlan
 from voxport.runtime.demo import LocalSpeaker, describe_windows, distance_table, timeline, windows
+from voxport.runtime.onnx_session import CPU_PLAN
 
 
 class FakeSession(Session):
     """A session without a graph: a description, a function, and the batches that it was given."""
 
     def __init__(self, description: Description, function: Any) -> None:
-        super().__init__(description, "nowhere")
+        super().__init__(description, CPU_PLAN, "fake", BatchPlan(8))
         self._function = function
         self.calls: list[dict[str, Any]] = []
 
     def run(self, **arrays: Any) -> Any:
         return self._compute(arrays)
+
+    def _release(self) -> None:
+        return
 
     def _compute(self, inputs: dict[str, Any]) -> Any:
         self.calls.append(inputs)

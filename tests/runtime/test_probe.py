@@ -13,10 +13,10 @@ from voxport.runtime import ArtifactError
 from voxport.runtime.probe import (
     TOLERANCES,
     probe_error,
-    probe_inputs,
     probe_record,
     probe_shapes,
 )
+from voxport.runtime.synthetic import probe_inputs
 
 SHAPES: dict[str, tuple[int, ...]] = {
     "waveform": (1, 1, 160000),
@@ -106,6 +106,7 @@ def test_what_cannot_be_compared_is_infinitely_wrong(found: dict[str, Any]) -> N
         {"inputs": {"x": [0]}},
         {"inputs": {"x": [True]}},
         {"inputs": {"x": [1.5]}},
+        {"inputs": {"x": [2**20, 2**20]}},
     ],
 )
 def test_damaged_questions_are_refused(record: dict[str, Any]) -> None:
