@@ -31,6 +31,10 @@ def _amount(text: str) -> float:
     return value
 
 
+def _default_formats() -> tuple[str, ...]:
+    return _FORMATS[:1] if sys.platform == "win32" else _FORMATS
+
+
 def _names(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
     """Reads names of ``known``, separated by commas."""
 
@@ -80,9 +84,9 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--formats",
         type=_names(_FORMATS),
-        default=_FORMATS,
+        default=_default_formats(),
         metavar="F,F",
-        help=f"of {', '.join(_FORMATS)} (default: both)",
+        help=f"of {', '.join(_FORMATS)} (default: both, but on Windows, which has no coremltools)",
     )
     parser.add_argument(
         "--precisions",

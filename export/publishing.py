@@ -128,22 +128,16 @@ def _checkpoints(row: ArtifactRow) -> list[tuple[str, str]]:
     return [(str(c.get("network")), str(c.get("sha256"))) for c in row.description.checkpoints]
 
 
-def publish(
-    folder: Path,
-    stage: Path,
-    *,
-    replaced: Manifest,
-    manifest: Manifest,
-    report: str,
-) -> None:
+def publish(folder: Path, stage: Path, *, manifest: Manifest, report: str) -> None:
     """Move what was staged into ``folder``, with its manifest and report: all or none.
 
-    Call with the folder locked. Artifacts that ``replaced`` lists and ``manifest`` does not are
-    removed, staged files that ``manifest`` does not list are dropped; other files are nobody's
-    business here.
+    Call with the folder locked. Artifacts that the folder's manifest lists and ``manifest`` does
+    not are removed, staged files that ``manifest`` does not list are dropped; other files are
+    nobody's business here.
 
     Raises:
-        ExportError: the folder cannot be written to; what it held is still there.
+        ExportError: the folder cannot be written to. What it held is still there, unless some of
+            the new artifacts are in place already: then the next run brings the others.
     """
     listed = {row.path for row in manifest.artifacts}
     try:
@@ -156,9 +150,6 @@ def publish(
             _flush(path)
         stage.rename(folder / _COMMITTED_NAME)
         _complete(folder)
-        for row in replaced.artifacts:
-            if row.path not in listed:
-                _remove(folder / row.path)
     except OSError as error:
         raise ExportError(f"{folder}: cannot be written: {error}") from error
 
@@ -187,5 +178,17 @@ def _complete(folder: Path) -> None:
         target = folder / path.name
         if target.is_dir():  # a folder cannot be replaced by a rename
             _remove(target)
+        if path.name == MANIFEST_NAME:
+            _remove_unlisted(target, path)
         path.replace(target)
     committed.rmdir()
+
+
+def _remove_unlisted(old: Path, new: Path) -> None:
+    """Remove artifacts that a manifest lists and the one that replaces it does not."""
+    try:
+        before, after = (Manifest.read(path).artifacts for path in (old, new))
+    except ArtifactError:  # none yet, or one that tells nothing
+        return
+    for name in {row.path for row in before} - {row.path for row in after}:
+        _remove(old.parent / name)

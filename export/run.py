@@ -93,7 +93,7 @@ def run_export(
         result = export_artifacts(chosen, networks, verification_speech(), plan)
         manifest = merged(old, result.rows, {omission.key for omission in result.omissions})
         text = report(manifest, result.omissions, third_party(manifest))
-        publish(folder, stage, replaced=old, manifest=manifest, report=text)
+        publish(folder, stage, manifest=manifest, report=text)
     kept = {row.key for row in manifest.artifacts}
     for row in old.artifacts:
         if row.key not in kept:

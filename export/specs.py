@@ -105,13 +105,7 @@ class ExportSpec:
 
     def probe_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of inputs of the traced sizes, for one window."""
-        sizes = {**self.traced, "batch": 1}
-        return {
-            tensor.name: tuple(
-                axis if isinstance(axis, int) else sizes[axis] for axis in tensor.axes
-            )
-            for tensor in self.inputs
-        }
+        return self._shapes({**self.traced, "batch": 1})
 
     def example(self) -> Arrays:
         """Inputs of the traced sizes."""

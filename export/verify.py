@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ..runtime.errors import ArtifactError
+from ..runtime.errors import ArtifactError, VoxportError
 from ..runtime.manifest import MANIFEST_NAME, ArtifactRow, Description, Manifest
 from ..runtime.probe import TOLERANCES, probe_error
 from .available import FORMAT_SUFFIXES, format_of
@@ -17,6 +17,9 @@ from .pipeline import Log, verifier_of
 from .specs import PRECISIONS, ExportSpec
 from .verification.cases import Speech
 from .verification.gates import GateResult, Verifier
+
+# Below this, figures are rounding of float32 alone.
+_ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -94,12 +97,13 @@ def _verify_rows(
     folder: Path, rows: list[ArtifactRow], check: _Check, log: Log
 ) -> Iterator[Finding]:
     judge = check.chosen.judge(check.verifier)
-    rebuilt = _rebuilt(rows, check)
+    same_tools = [row for row in rows if row.tools == check.chosen.tools()]
+    rebuilt = _rebuilt(same_tools, check) if same_tools else {}
     for row in rows:
         yield from (Finding(row.path, p) for p in _row_problems(folder, row, check, judge))
         if row.sha256 == rebuilt.get(row.precision):
             continue
-        if row.tools == check.chosen.tools():
+        if row in same_tools:
             problem = (
                 f"the same tools make another file of these checkpoints (SHA-256 "
                 f"{rebuilt.get(row.precision)}): other weights or another graph"
@@ -142,13 +146,16 @@ def _row_problems(folder: Path, row: ArtifactRow, check: _Check, judge: Judge) -
         gates = judge(expected, path)
         yield from (str(gate) for gate in gates if not gate.passed)
         yield from _manifest_problems(row, chosen, path)
-    except ArtifactError as error:
+    except VoxportError as error:  # a file that cannot be judged, or fails when it runs
         yield str(error)
         return
     except OSError as error:
         yield f"unreadable: {error}"
         return
-    yield from _gate_problems(row, [*check.verifier.original, *gates])
+    held = [*check.verifier.original, *gates]
+    yield from _gate_problems(row, held)
+    if row.tools == chosen.tools() and row.verified_on == chosen.verified_on():
+        yield from _figure_problems(row, held)
     yield from _probe_problems(row, check.verifier)
 
 
@@ -180,6 +187,23 @@ def _gate_problems(row: ArtifactRow, gates: list[GateResult]) -> Iterator[str]:
     for gate in row.gates:
         if gate.get("passed") is not True:
             yield f"the manifest lists a gate that did not pass: {gate.get('gate')}"
+
+
+def _figure_problems(row: ArtifactRow, gates: list[GateResult]) -> Iterator[str]:
+    """Figures that are not those that the same tools measure on such a machine."""
+    for stated, held in zip(row.gates, gates, strict=False):
+        for name, value in held.figures.items():
+            figure = stated["figures"].get(name)
+            if not isinstance(figure, int | float) or _differs(float(figure), value):
+                yield (
+                    f"the manifest says {name} {figure} for {held.gate} / {held.output}, measured "
+                    f"is {value:.4g}"
+                )
+
+
+def _differs(stated: float, measured: float) -> bool:
+    """By more than a factor of two: kernels of other processors round in another order."""
+    return not abs(stated - measured) <= _ROUNDING + 0.5 * max(abs(stated), abs(measured))
 
 
 def _probe_problems(row: ArtifactRow, verifier: Verifier) -> Iterator[str]:

@@ -15,9 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from .batching import BATCH, BatchPlan
-from .coreml_tools import import_coremltools, quiet
+from .coreml_tools import WARNINGS_LOCK, import_coremltools, quiet
 from .devices import DevicePlan
-from .errors import ArtifactError, ArtifactNotFoundError, DeviceError, VoxportError
+from .errors import (
+    ArtifactError,
+    ArtifactNotFoundError,
+    DeviceError,
+    SessionClosedError,
+    VoxportError,
+)
 from .inputs import Arrays
 from .manifest import METADATA_KEY, Description, TensorSpec
 from .options import ComputeUnits
@@ -130,6 +136,8 @@ class CoreMLSession(Session):
     def _compute(self, inputs: Arrays) -> Arrays:
         function = self._functions[_batch_size(self.description, inputs)]
         with self._lock:
+            if self._closed:  # while this call was waiting
+                raise SessionClosedError("the session was closed")
             model = self._model(function)
             try:
                 # A copy: coremltools writes into the dictionary.
@@ -188,7 +196,7 @@ def _load(
     coremltools: Any, package: Path, compute_units: ComputeUnits, function: str | None
 ) -> Any:
     """A model that can predict."""
-    with warnings.catch_warnings(record=True) as caught:
+    with WARNINGS_LOCK, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             model = coremltools.models.MLModel(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import io
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,23 +12,27 @@ from typing import Any
 
 from .errors import MissingDependencyError
 
+# Filters of warnings belong to the whole process: one thread at a time may change them.
+WARNINGS_LOCK = threading.RLock()
+
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without coremltools' advice, warnings and progress bars.
+    """Without coremltools' advice and warnings; other loggers and standard error are untouched.
 
     Off macOS it reports, at every import, that Apple's runtime is absent, and that it was not
-    tested with this torch; its progress bars go to standard error and cannot be switched off.
-    Errors are raised all the same.
+    tested with this torch. Errors are raised all the same.
     """
-    previous = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)
+    logger = logging.getLogger("coremltools")
+    with WARNINGS_LOCK:
+        level = logger.level
+        logger.setLevel(logging.CRITICAL + 1)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            logger.setLevel(level)
 
 
 def import_coremltools() -> Any:

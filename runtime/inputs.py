@@ -37,6 +37,22 @@ def checked_inputs(description: Description, arrays: Mapping[str, Any]) -> Array
     return checked
 
 
+def check_shapes(description: Description, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Whether arrays of these shapes, by name, would fit the declared inputs.
+
+    Raises:
+        InputError: a missing or unknown name, a wrong rank or size.
+    """
+    if set(shapes) != {spec.name for spec in description.inputs}:
+        declared = ", ".join(map(str, description.inputs))
+        raise InputError(f"{description.name}: got {sorted(shapes)}; the inputs are: {declared}")
+    sizes: dict[str, tuple[int, str]] = {}
+    for spec in description.inputs:
+        if len(shapes[spec.name]) != len(spec.axes):
+            raise InputError(f"{description.name}: expected {spec}, got {shapes[spec.name]}")
+        _check_axes(description, spec, shapes[spec.name], sizes)
+
+
 def _checked_array(artifact: str, spec: TensorSpec, value: Any) -> npt.NDArray[Any]:
     if not isinstance(value, np.ndarray):
         raise InputError(f"{artifact}: {spec} must be a numpy array, got {type(value).__name__}")

@@ -63,8 +63,9 @@ def load(  # noqa: PLR0913 -- one keyword for each choice
         fallback: where the named device cannot be used, take what ``"auto"`` would, with a warning
             of the logger ``voxport``.
         self_check: ask the session the question that the manifest holds for it (see
-            ``voxport.runtime.probe``) and compare the answer, which warms it up as well. On Core
-            ML that is always done.
+            ``voxport.runtime.probe``) and compare the answer, which warms it up as well. What is
+            given by its path must then be listed in its folder's manifest. On Core ML that is
+            always done for what is given by its name.
         options: memory, threads, exactness and speed.
 
     Raises:
@@ -111,14 +112,15 @@ class _Request:
 class _Source:
     """An artifact in the formats and precisions in which it may be loaded.
 
-    ``rows`` by format; an empty row stands for a file that has no manifest.
+    ``rows`` by format. One that is given by its path has a single row, or, where nothing is to
+    be checked, none.
     """
 
     name: str
     folder: Path
     rows: dict[str, list[ArtifactRow]]
     precision: str
-    bare: Path | None = None
+    by_path: bool = False
 
     @classmethod
     def named(cls, folder: Path, name: str, precision: str, wanted: str | None) -> _Source:
@@ -142,9 +144,11 @@ class _Source:
     def formats(self) -> frozenset[str]:
         return frozenset(self.rows)
 
-    def row(self, plan: DevicePlan) -> ArtifactRow:
+    def row(self, plan: DevicePlan) -> ArtifactRow | None:
         """The row for a plan; for an automatic precision the one that suits the device."""
         rows = {row.precision: row for row in self.rows[plan.artifact_format]}
+        if self.by_path and (self.precision == "auto" or not rows):
+            return next(iter(rows.values()), None)
         suitable = ("fp16", "fp32") if plan.artifact_format == COREML else ("fp32",)
         for precision in suitable if self.precision == "auto" else (self.precision,):
             if precision in rows:
@@ -167,7 +171,7 @@ def _source_of_path(path: Path, precision: str, wanted: str | None, *, self_chec
         rows = [row for row in Manifest.read(manifest).artifacts if row.path == path.name]
         if not rows:
             raise ArtifactError(f"{path}: {manifest} does not list it, so nothing can be checked")
-    return _Source(str(path), path.parent, {found: rows}, precision, path)
+    return _Source(str(path), path.parent, {found: rows}, precision, by_path=True)
 
 
 def _opened(source: _Source, request: _Request) -> Session:
@@ -198,15 +202,11 @@ def _opened(source: _Source, request: _Request) -> Session:
 
 def _session(source: _Source, plan: DevicePlan, request: _Request) -> Session:
     """An open session whose answers were right, where they were asked for."""
-    row: ArtifactRow | None
-    if source.bare is None:
-        session, row = _open_row(source, plan, request)
-    else:
-        session = _open_path(source.bare, plan, request)
-        found = session.description.precision
-        if source.precision not in ("auto", found):
-            raise ArtifactError(f"{source.bare}: is {found}, not {source.precision}")
-        row = next(iter(source.rows[plan.artifact_format]), None)
+    row = source.row(plan)
+    session = _open_row(source, row, plan, request) if row else _open_path(source, plan, request)
+    remembered = remembered_batch_size(session)
+    if remembered is not None:
+        session.use_batch_size(remembered)
     if row is not None and (request.self_check or plan.artifact_format == COREML):
         try:
             check_probe(session, row, _advice(plan, request.options))
@@ -226,18 +226,16 @@ def _advice(plan: DevicePlan, options: Options) -> str:
     return "`voxport doctor` may tell why; device='cpu' runs without the card's libraries."
 
 
-def _open_row(source: _Source, plan: DevicePlan, request: _Request) -> tuple[Session, ArtifactRow]:
+def _open_row(source: _Source, row: ArtifactRow, plan: DevicePlan, request: _Request) -> Session:
     """A session on the artifact of a row, its bytes checked, its answers not."""
-    row = source.row(plan)
     if row.format != ONNX:
-        units = request.options.compute_units
-        return open_package(source.folder, row, units, plan=plan), row
+        return open_package(source.folder, row, request.options.compute_units, plan=plan)
     path = source.folder / row.path
     content = _read(path)
     _check_digest(path, row, hashlib.sha256(content).hexdigest())
     session = _onnx_session(content, path, plan, request)
     _check_description(path, row, session)
-    return session, row
+    return session
 
 
 def open_package(
@@ -268,11 +266,18 @@ def open_package(
     return session
 
 
-def _open_path(path: Path, plan: DevicePlan, request: _Request) -> Session:
+def _open_path(source: _Source, plan: DevicePlan, request: _Request) -> Session:
     """A session on whatever lies at a path."""
+    path = Path(source.name)
+    session: Session
     if plan.artifact_format == ONNX:
-        return _onnx_session(_read(path), path, plan, request)
-    return CoreMLSession(path, compute_units=request.options.compute_units, plan=plan)
+        session = _onnx_session(_read(path), path, plan, request)
+    else:
+        session = CoreMLSession(path, compute_units=request.options.compute_units, plan=plan)
+    found = session.description.precision
+    if source.precision not in ("auto", found):
+        raise ArtifactError(f"{path}: is {found}, not {source.precision}")
+    return session
 
 
 def _onnx_session(content: bytes, path: Path, plan: DevicePlan, request: _Request) -> OnnxSession:
@@ -281,9 +286,7 @@ def _onnx_session(content: bytes, path: Path, plan: DevicePlan, request: _Reques
         index = int(plan.device.rpartition(":")[2])
         cards = [card for card in request.environment.cuda.cards if card.index == index]
         size = cuda_batch_size(cards[0].memory_bytes if cards else 0)
-    session = OnnxSession(content, str(path), plan=plan, options=request.options, batch_size=size)
-    remembered = remembered_batch_size(session)
-    return session if remembered is None else session.use_batch_size(remembered)
+    return OnnxSession(content, str(path), plan=plan, options=request.options, batch_size=size)
 
 
 def _check_digest(path: Path, row: ArtifactRow, digest: str) -> None:

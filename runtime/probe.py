@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import ArtifactError, DeviceError, InputError, VoxportError
-from .inputs import Arrays
+from .inputs import Arrays, check_shapes
 from .manifest import ArtifactRow
 from .session import Session
 from .synthetic import probe_inputs
 
 # More than any artifact needs; a damaged manifest must not exhaust the memory.
-_MAX_INPUT_VALUES = 2**25
+_MAX_INPUT_VALUES = 2**21
 # Values of an output that are kept, evenly spread over it.
 _MAX_VALUES = 256
 # Mean absolute difference relative to the answer's mean absolute value, by precision. Measured
@@ -98,7 +98,7 @@ def probe_answers(record: Mapping[str, Any], source: str) -> dict[str, Answer]:
             name: Answer(tuple(map(int, answer["shape"])), np.asarray(answer["values"], np.float64))
             for name, answer in answers.items()
         }
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise ArtifactError(f"{source}: its probe has a damaged answer") from error
 
 
@@ -119,9 +119,10 @@ def measure_probe(session: Session, row: ArtifactRow) -> float:
             f"{row.path}: has no probe, so that nothing tells whether it runs correctly here: "
             "run `voxport export` again"
         )
-    inputs = probe_inputs(probe_shapes(row.probe, row.path))
+    shapes = probe_shapes(row.probe, row.path)
     try:
-        outputs = session.run(**inputs)
+        check_shapes(session.description, shapes)
+        outputs = session.run(**probe_inputs(shapes))
     except InputError as error:
         raise ArtifactError(f"{row.path}: its probe does not fit it: {error}") from error
     return probe_error(row.probe, outputs, row.path)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ...runtime import coreml_tools
-from ...runtime.coreml_tools import quiet
 
-__all__ = ["import_coremltools", "quiet"]
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """As the runtime's, and without the progress bars of conversions on standard error."""
+    with coreml_tools.quiet(), contextlib.redirect_stderr(io.StringIO()):
+        yield
 
 
 def import_coremltools(module: str = "") -> Any:

@@ -20,8 +20,8 @@ def fitted_cases(
     """Every case that can be cut into the given shapes, and only those.
 
     Speakers are taken in groups, the last one filled with zeros; windows one by one, and where a
-    batch holds several, with those of other cases, the last batch filled by repetition. Cases of
-    other lengths are left out.
+    batch holds several, with those of other cases, the last batch filled by repetition, which
+    does not count. Cases of other lengths are left out.
 
     Args:
         cases: of any sizes.
@@ -118,9 +118,11 @@ def _in_batches(rows: Sequence[Case], inputs: Sequence[TensorSpec], batch: int) 
     for decides, numbers in sorted({(row.decides, row.numbers) for row in rows}):
         alike = [row for row in rows if (row.decides, row.numbers) == (decides, numbers)]
         for start in range(0, len(alike), batch):
+            counted = min(batch, len(alike) - start)
             chosen = [alike[(start + i) % len(alike)] for i in range(batch)]
             arrays = {
                 tensor.name: np.concatenate([row.inputs[tensor.name] for row in chosen])
                 for tensor in inputs
             }
-            yield Case(f"{batch} windows from {chosen[0].name}", arrays, decides, numbers)
+            name = f"{batch} windows from {chosen[0].name}"
+            yield Case(name, arrays, decides, numbers, counted)

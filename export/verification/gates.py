@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,19 @@ class Comparison:
     case: Case
     expected: Arrays
     observed: Arrays
+
+
+def _counted(item: Comparison) -> Comparison:
+    """A comparison of the rows that count."""
+    rows = item.case.counted
+    if rows is None:
+        return item
+    case, expected, observed = item.case, item.expected, item.observed
+    inputs, expected, observed = (
+        {name: array[:rows] for name, array in arrays.items()}
+        for arrays in (case.inputs, expected, observed)
+    )
+    return Comparison(replace(case, inputs=inputs), expected, observed)
 
 
 def one_thread() -> None:
@@ -142,7 +155,7 @@ class Verifier:
         reference: Reference = self.spec.reference
         observed = run(case.inputs)
         given = reference.given(self.module, self._cast(case.inputs), observed)
-        return Comparison(case, {**self._outputs(case), **given}, observed)
+        return _counted(Comparison(case, {**self._outputs(case), **given}, observed))
 
     def _each(self, compare: Callable[[Case], Comparison]) -> list[Comparison]:
         """One case per core at a time, each on one thread (see ``one_thread``)."""

@@ -58,6 +58,7 @@ def test_batches_are_filled_by_repetition_and_never_mix_what_is_judged_different
     speech = next(each for each in cut if each.decides).inputs["waveform"]
     first, second = cases[0].inputs["waveform"]
     np.testing.assert_array_equal(speech[:, 0], [*first, *second, *first, *first])
+    assert sorted(each.counted or 0 for each in cut) == [1, 3]
 
 
 def test_axes_with_a_range_are_free_within_it() -> None:

@@ -66,7 +66,7 @@ def _publish(folder: Path, *made: Made, omitted: tuple[tuple[str, str, str], ...
         manifest = merged(old, [item.row for item in made], omitted)
         for item in made:
             item.write(stage)
-        publish(folder, stage, replaced=old, manifest=manifest, report="report")
+        publish(folder, stage, manifest=manifest, report="report")
 
 
 def _content(path: Path) -> bytes:
@@ -107,7 +107,7 @@ def test_what_was_staged_and_left_out_is_not_published(tmp_path: Path) -> None:
         Made("a", b"1").write(stage)
         Made("b", b"2", "coreml").write(stage)
         manifest = Manifest((Made("a", b"1").row,))
-        publish(tmp_path, stage, replaced=Manifest(), manifest=manifest, report="report")
+        publish(tmp_path, stage, manifest=manifest, report="report")
     _assert_whole(tmp_path, Made("a", b"1"))
 
 
@@ -213,6 +213,25 @@ def test_dying_while_moving_is_completed_by_the_next_run(
     monkeypatch.undo()
     complete_interrupted(tmp_path, _silent)
     _assert_whole(tmp_path, *NEW)
+
+
+def test_dying_while_removing_is_completed_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _publish(tmp_path, *OLD)
+    remove = publishing._remove
+
+    def dies(path: Path) -> None:
+        if path.name == OLD[1].row.path:
+            raise KeyboardInterrupt
+        remove(path)
+
+    monkeypatch.setattr(publishing, "_remove", dies)
+    with pytest.raises(KeyboardInterrupt):
+        _publish(tmp_path, NEW[0], omitted=(OLD[1].row.key,))
+    monkeypatch.undo()
+    complete_interrupted(tmp_path, _silent)
+    _assert_whole(tmp_path, NEW[0])
 
 
 def test_dying_after_a_folder_was_taken_away_is_completed(

@@ -204,6 +204,14 @@ def _manifest_probe(folder: Path) -> None:
     _edit_manifest(folder, edit)
 
 
+def _manifest_figures(folder: Path) -> None:
+    def edit(row: dict[str, Any]) -> None:
+        for gate in row["gates"]:
+            gate["figures"] = dict.fromkeys(gate["figures"], 0.0)
+
+    _edit_manifest(folder, edit)
+
+
 def _manifest_target(folder: Path) -> None:
     _edit_manifest(folder, lambda row: row.update(target="opset9"))
 
@@ -236,6 +244,7 @@ def _manifest_other_precision(folder: Path) -> None:
         (_manifest_other_precision, "the metadata in the file"),
         (_manifest_probe, "the answer of its probe is off"),
         (_manifest_target, "nothing that this version exports"),
+        (_manifest_figures, "the manifest says frames 0.0"),
     ],
 )
 def test_every_corruption_is_caught(
