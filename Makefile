@@ -21,13 +21,14 @@ PACKAGES := voxport.graphs voxport.export voxport.runtime
 SOURCES := graphs export runtime tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help export verify verify-mac test fuzz demo bench-export lint format typecheck check clean distclean
+.PHONY: help export verify verify-mac test fuzz demo diarize bench-export lint format typecheck check clean distclean
 
 help:
 	@echo "make export       real checkpoints -> verified artifacts (ONNX, Core ML) in $(MODELS)/"
 	@echo "make verify       repeat all checks on the artifacts in $(MODELS)/"
 	@echo "make verify-mac   on a Mac: verify, then run the Core ML packages through Apple's runtime"
 	@echo "make demo         who is active when in a 30 s recording"
+	@echo "make diarize      who spoke when in it, and the diarization error rate"
 	@echo "make test         the test suite"
 	@echo "make fuzz         10,000 broken inputs: audio, manifests, metadata"
 	@echo "make bench-export time of each export, and PyTorch against ONNX Runtime"
@@ -84,6 +85,13 @@ fuzz: $(call STAMP,test)
 
 demo: $(MODELS)/manifest.json
 	$(BIN)/voxport demo --models $(MODELS) "$$($(BIN)/voxport fetch sample.wav)"
+
+# For people, then against its reference.
+diarize: $(MODELS)/manifest.json
+	$(BIN)/voxport diarize --models $(MODELS) -o build/diarize --format txt,rttm \
+		"$$($(BIN)/voxport fetch sample.wav)"
+	@cat build/diarize/sample.txt
+	$(BIN)/voxport score "$$($(BIN)/voxport fetch sample.rttm)" build/diarize/sample.rttm
 
 bench-export: $(call STAMP,export)
 	$(BIN)/python benchmarks/bench_export.py

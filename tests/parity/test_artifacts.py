@@ -166,20 +166,23 @@ def test_the_demo_tells_who_is_active(models: Path, capsys: pytest.CaptureFixtur
     assert "cosine distances" in text
 
 
-def test_the_readme_example_runs(
+def test_the_readme_examples_run(
     models: Path, sample_waveform: FloatArray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.+?)```", readme, re.DOTALL)
+    examples = re.findall(r"```python\n(.+?)```", readme, re.DOTALL)
+    assert len(examples) == 2
     stereo = np.stack([sample_waveform[: 12 * 16000]] * 2, axis=1)
     soundfile.write(tmp_path / "meeting.wav", stereo, 16000)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VOXPORT_MODELS", str(models))
     names: dict[str, Any] = {}
-    exec(compile(example, "README.md", "exec"), names)  # noqa: S102 -- the README is ours
+    for example in examples:
+        exec(compile(example, "README.md", "exec"), names)  # noqa: S102 -- the README is ours
     assert names["masks"].shape == (1, 589, 3)
     assert names["embeddings"].shape == (1, 3, 192)
     assert np.isfinite(names["embeddings"]).all()
+    assert len(names["result"].turns) > 0
 
 
 def _ops(text: str) -> dict[str, int]:

@@ -1,0 +1,231 @@
+"""Masks and embeddings of blocks, in both modes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from tiny_artifacts import FRAMES, HOP, RATE_HZ, WINDOW
+from tiny_diarization import (
+    INVERTED,
+    TOGETHER,
+    dialogue,
+    embedding,
+    publish,
+    silence,
+    speech,
+)
+from voxport.runtime import Description, Session, load
+from voxport.runtime.batching import BatchPlan
+from voxport.runtime.diarization import extraction
+from voxport.runtime.diarization.extraction import Extractor, Local
+from voxport.runtime.diarization.progress import Stopwatch
+from voxport.runtime.diarization.settings import Mode
+from voxport.runtime.inputs import Arrays
+from voxport.runtime.onnx_session import CPU_PLAN
+from voxport.runtime.stages import embedding_masks
+from voxport.runtime.windows import AudioWindows, WindowBlock, WindowPlan
+
+STEP = 160
+MODES: tuple[Mode, ...] = ("fast", "exact")
+
+
+class Recorded(Session):
+    """An embedding network that keeps what it is asked; it answers with sums of masks."""
+
+    def __init__(self, description: Description | None = None) -> None:
+        super().__init__(description or embedding()[0], CPU_PLAN, "abc", BatchPlan(8))
+        self.asked: list[Arrays] = []
+
+    def _compute(self, inputs: Arrays) -> Arrays:
+        self.asked.append(inputs)
+        sums = inputs["masks"].sum(axis=2, keepdims=True)
+        return {"embeddings": np.repeat(sums, HOP, axis=2)}
+
+    def _release(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Session, Session]]:
+    models = publish(tmp_path_factory.mktemp("models"))
+    with (
+        load("segmentation_masks", models=models, device="cpu") as masks,
+        load("embedding_tiny", models=models, device="cpu") as voices,
+    ):
+        yield masks, voices
+
+
+def blocks(samples: npt.NDArray[np.float32], windows: int, step: int = STEP) -> list[WindowBlock]:
+    plan = WindowPlan(WINDOW, step, windows)
+    return list(AudioWindows(samples, RATE_HZ, plan, source_rate_hz=RATE_HZ))
+
+
+def extracted(
+    sessions: tuple[Session, Session], mode: Mode, block: WindowBlock, voices: Session | None = None
+) -> Local:
+    return Extractor(sessions[0], voices or sessions[1], mode, Stopwatch())(block)
+
+
+def mixture() -> npt.NDArray[np.float32]:
+    """3 s in which all three local speakers occur, some together, none at first."""
+    parts = [silence(0.5), speech(0.7, 2), speech(0.6, 9, TOGETHER), speech(1.2, 4, INVERTED)]
+    return np.concatenate(parts)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_networks_answers_come_through(sessions: tuple[Session, Session], mode: Mode) -> None:
+    for block in blocks(dialogue(), 21):
+        local = extracted(sessions, mode, block)
+        masks = sessions[0].run(waveform=block.windows[:, None])["masks"]
+        assert local.masks.dtype == np.uint8
+        assert np.array_equal(local.masks, masks)
+        weights = embedding_masks(masks, WINDOW)
+        by_hand = sessions[1].run(waveform=block.windows[:, None], masks=weights)["embeddings"]
+        by_hand[~weights.any(axis=2)] = np.nan
+        assert local.embeddings.dtype == np.float32
+        # The windows sum the same hops in another order.
+        np.testing.assert_allclose(local.embeddings, by_hand, rtol=0, atol=1e-4)
+        if mode == "exact":
+            singly = [
+                sessions[1].run(waveform=window[None, None], masks=each[None])["embeddings"][0]
+                for window, each in zip(block.windows, weights, strict=True)
+            ]
+            expected = np.where(weights.any(axis=2)[:, :, None], singly, np.nan)
+            assert np.array_equal(local.embeddings, expected, equal_nan=True)
+
+
+def test_one_window_is_the_same_in_both_modes(sessions: tuple[Session, Session]) -> None:
+    (block,) = blocks(mixture()[:WINDOW], 21)
+    fast, exact = (extracted(sessions, mode, block) for mode in MODES)
+    assert np.array_equal(fast.masks, exact.masks)
+    # Measured: 0, the network gets the same arrays.
+    np.testing.assert_allclose(fast.embeddings, exact.embeddings, rtol=1e-6, atol=1e-6)
+    assert np.isfinite(fast.embeddings).any()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_silent_have_no_embedding(sessions: tuple[Session, Session], mode: Mode) -> None:
+    (block,) = blocks(mixture(), 21)
+    local = extracted(sessions, mode, block)
+    silent = ~local.masks.any(axis=1)
+    assert 0 < silent.sum() < silent.size
+    assert np.isnan(local.embeddings[silent]).all()
+    assert np.isfinite(local.embeddings[~silent]).all()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_silence_never_reaches_the_embedding_network(
+    sessions: tuple[Session, Session], mode: Mode
+) -> None:
+    voices = Recorded()
+    for block in blocks(silence(4.0), 21):
+        local = extracted(sessions, mode, block, voices)
+        assert np.isnan(local.embeddings).all()
+    assert not voices.asked
+
+
+def test_exact_mode_asks_once_for_each_window_with_speech(
+    sessions: tuple[Session, Session],
+) -> None:
+    voices = Recorded()
+    (block,) = blocks(np.concatenate([silence(1.5), speech(0.5, 1), silence(1.0)]), 21)
+    local = extracted(sessions, "exact", block, voices)
+    speaking = np.flatnonzero(local.masks.any(axis=(1, 2)))
+    assert 0 < len(speaking) < 21
+    assert len(voices.asked) == len(speaking)
+    for asked, window in zip(voices.asked, speaking, strict=True):
+        assert np.array_equal(asked["waveform"][0, 0], block.windows[window])
+
+
+@pytest.mark.parametrize("step", [160, 1600, 250, 1111, 24])
+def test_fast_mode_lays_each_mask_where_its_window_is(
+    sessions: tuple[Session, Session], step: int
+) -> None:
+    voices = Recorded()
+    (block,) = blocks(mixture(), 1000, step)
+    local = extracted(sessions, "fast", block, voices)
+    (asked,) = voices.asked
+    weights = embedding_masks(local.masks, WINDOW)
+    places = [round(start * FRAMES / WINDOW) for start in block.starts.tolist()]
+    naive = []
+    for place, window in zip(places, weights, strict=True):
+        for mask in window:
+            if mask.any():
+                row = np.zeros(places[-1] + FRAMES, np.float32)
+                for frame, value in enumerate(mask):
+                    row[place + frame] = value
+                naive.append(row)
+    assert np.array_equal(asked["masks"][0], np.stack(naive))
+
+
+@pytest.mark.parametrize("step", [160, 1600, 250])
+def test_fast_mode_hears_each_sample_once(sessions: tuple[Session, Session], step: int) -> None:
+    voices = Recorded()
+    samples = mixture()
+    (block,) = blocks(samples, 1000, step)
+    extracted(sessions, "fast", block, voices)
+    heard = voices.asked[0]["waveform"][0, 0]
+    assert np.array_equal(heard[: len(samples)], samples)
+    assert not heard[len(samples) :].any()
+    assert len(heard) == block.starts[-1] + WINDOW
+
+
+def test_a_mask_of_the_last_frame_is_kept(sessions: tuple[Session, Session]) -> None:
+    # Steps that are no whole frames: the last window's place is rounded up.
+    samples = np.zeros(WINDOW + 3 * 250, np.float32)
+    samples[-HOP:] = speech(0.01, 3)
+    voices = Recorded()
+    (block,) = blocks(samples, 1000, 250)
+    local = extracted(sessions, "fast", block, voices)
+    rows = voices.asked[0]["masks"][0]
+    assert len(rows) == local.masks.any(axis=1).sum()
+    assert rows.any(axis=1).all()
+
+
+def test_a_network_of_fixed_length_gets_windows(sessions: tuple[Session, Session]) -> None:
+    described = embedding()[0]
+    fixed = Description(
+        described.name,
+        "fp16",
+        described.inputs,
+        described.outputs,
+        sizes={"batch": (1,), "samples": (WINDOW,), "frames": (FRAMES,), "speakers": (3,)},
+        recipe=described.recipe,
+    )
+    voices = Recorded(fixed)
+    extractor = Extractor(sessions[0], voices, "fast", Stopwatch())
+    assert extractor.mode == "exact"
+    (block,) = blocks(mixture(), 21)
+    extractor(block)
+    assert {asked["waveform"].shape for asked in voices.asked} == {(1, 1, WINDOW)}
+
+
+@pytest.mark.parametrize("size", [2, 3, 64])
+@pytest.mark.parametrize("mode", MODES)
+def test_the_size_of_batches_changes_nothing(
+    sessions: tuple[Session, Session], monkeypatch: pytest.MonkeyPatch, size: int, mode: Mode
+) -> None:
+    (block,) = blocks(mixture(), 21)
+    before = extracted(sessions, mode, block)
+    monkeypatch.setattr(extraction, "_CPU_BATCH", size)
+    after = extracted(sessions, mode, block)
+    assert np.array_equal(before.masks, after.masks)
+    assert np.array_equal(before.embeddings, after.embeddings, equal_nan=True)
+
+
+def test_the_end_of_the_audio_is_known(sessions: tuple[Session, Session]) -> None:
+    samples = mixture()[:4001]
+    ends = [extracted(sessions, "fast", block).num_samples for block in blocks(samples, 5)]
+    assert ends == sorted(ends)
+    assert ends[-1] == 4001
+
+
+def test_time_is_counted_by_stage(sessions: tuple[Session, Session]) -> None:
+    watch = Stopwatch()
+    (block,) = blocks(mixture(), 21)
+    Extractor(*sessions, "fast", watch)(block)
+    assert set(watch.seconds) == {"segmentation", "embedding"}
+    assert all(seconds > 0 for seconds in watch.seconds.values())
