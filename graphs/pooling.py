@@ -41,12 +41,13 @@ def masked_statistics(frames: Tensor, masks: Tensor) -> Tensor:
     weights = nearest_resample(masks, frames.shape[-1])  # (B, S, T)
     centre = frames.mean(dim=-1, keepdim=True)  # (B, C, 1)
     centred = (frames - centre).transpose(1, 2)  # (B, T, C)
+    centre = centre.transpose(1, 2)
     share = weights.sum(dim=-1, keepdim=True)  # (B, S, 1)
     total = share + EPSILON
-    sums = torch.matmul(weights, centred)  # (B, S, C)
-    mean = (sums + share * centre.transpose(1, 2)) / total
-    offset = mean - centre.transpose(1, 2)
-    squares = torch.matmul(weights, centred * centred)
+    sums = _products(weights, centred)  # (B, S, C)
+    squares = _products(weights, centred * centred)
+    mean = (sums + share * centre) / total  # (B, S, C)
+    offset = mean - centre
     square_sum = (squares - offset * (2 * sums - offset * share)).clamp(min=0)
     freedom = total - (weights * weights).sum(dim=-1, keepdim=True) / total
     # One frame, hard or soft, has no deviation: what rounding leaves of it must not be divided
@@ -54,3 +55,13 @@ def masked_statistics(frames: Tensor, masks: Tensor) -> Tensor:
     several = (freedom > MIN_FREEDOM).to(frames.dtype)
     variance = several * square_sum / (freedom.clamp(min=0) + EPSILON)
     return torch.cat([mean, torch.sqrt(variance)], dim=-1)
+
+
+def _products(weights: Tensor, values: Tensor) -> Tensor:
+    """(B, S, T) x (B, T, C) -> (B, S, C), each row the same whatever the others are.
+
+    A row of zeros goes along: engines take another path for a single row, which rounds otherwise.
+    """
+    rows = torch.nn.functional.pad(weights, (0, 0, 0, 1))
+    kept = torch.arange(weights.shape[1], device=weights.device)
+    return torch.index_select(torch.matmul(rows, values), 1, kept)

@@ -197,8 +197,8 @@ SEGMENTATION_OPS = (
 )
 CAMPPLUS_OPS = (
     "conv 225, relu 171, linear 105, mul 61, batch_norm 55, concat 53, sigmoid 52, add 8, sub 7, "
-    "clip 3, matmul 3, real_div 3, reduce_mean 3, reduce_sum 2, transpose 2, cast, expand_dims, "
-    "gather, greater, log, reshape, split, sqrt"
+    "clip 3, gather 3, matmul 3, real_div 3, reduce_mean 3, reduce_sum 2, transpose 2, cast, "
+    "expand_dims, greater, log, pad, reshape, split, sqrt"
 )
 
 
