@@ -13,10 +13,8 @@ import numpy.typing as npt
 
 from .audio import read_audio
 from .commands import Command
-from .errors import ArtifactNotFoundError
 from .loading import load
-from .locate import find_models
-from .manifest import MANIFEST_NAME, Manifest
+from .locate import find_models, first_embedding
 from .session import Session
 
 FloatArray = npt.NDArray[np.float32]
@@ -69,11 +67,7 @@ def embedding_session(models: str | os.PathLike[str] | None) -> Session:
         ArtifactNotFoundError: the folder has none.
     """
     folder = find_models(models)
-    names = sorted({row.name for row in Manifest.read(folder / MANIFEST_NAME).artifacts})
-    for name in names:
-        if name.startswith("embedding_") and name != "embedding_inputs":
-            return load(name, models=folder)
-    raise ArtifactNotFoundError(f"{folder} has no embedding network; there are: {', '.join(names)}")
+    return load(first_embedding(folder), models=folder)
 
 
 def describe_windows(

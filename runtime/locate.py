@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .cache import cache_dir
 from .errors import ArtifactNotFoundError, VoxportError
-from .manifest import MANIFEST_NAME
+from .manifest import MANIFEST_NAME, Manifest
 
 
 def model_folders(
@@ -52,3 +52,17 @@ def find_models(models: str | os.PathLike[str] | None = None) -> Path:
         f"no {MANIFEST_NAME} in any of: {places}. Run `voxport export` (or `make export`), pass "
         "models=..., or set VOXPORT_MODELS."
     )
+
+
+def first_embedding(folder: Path) -> str:
+    """The name of the first embedding network of a models folder.
+
+    Raises:
+        ArtifactNotFoundError: it has none.
+        ArtifactError: its manifest is damaged.
+    """
+    names = sorted({row.name for row in Manifest.read(folder / MANIFEST_NAME).artifacts})
+    for name in names:
+        if name.startswith("embedding_") and name != "embedding_inputs":
+            return name
+    raise ArtifactNotFoundError(f"{folder} has no embedding network; there are: {', '.join(names)}")

@@ -8,7 +8,6 @@ from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -16,10 +15,9 @@ import numpy as np
 
 from ..annotation.turns import Turns
 from ..audio_source import AudioSource
-from ..errors import ArtifactError, ArtifactNotFoundError, AudioError, OptionsError
+from ..errors import ArtifactError, AudioError, OptionsError
 from ..loading import load
-from ..locate import find_models
-from ..manifest import MANIFEST_NAME, Manifest
+from ..locate import find_models, first_embedding
 from ..options import DEFAULT_OPTIONS, Options
 from ..stages import (
     AhcOptions,
@@ -89,7 +87,7 @@ class Diarizer:
         self.settings = settings or Settings()
         folder = find_models(models)
         chosen = replace(options, intra_op_threads=options.intra_op_threads or 1)
-        name = embedding or _first_embedding(folder / MANIFEST_NAME)
+        name = embedding or first_embedding(folder)
         self._segmentation, self._embedding = (
             load(
                 each,
@@ -291,14 +289,6 @@ def _window_plan(grid: FrameGrid, settings: Settings) -> WindowPlan:
         return WindowPlan(grid.window_samples, step, (length - grid.window_samples) // step + 1)
     except AudioError as error:
         raise OptionsError(f"block_s of {settings.block_s}: {error}") from error
-
-
-def _first_embedding(manifest: Path) -> str:
-    names = sorted({row.name for row in Manifest.read(manifest).artifacts})
-    for name in names:
-        if name.startswith("embedding_") and name != "embedding_inputs":
-            return name
-    raise ArtifactNotFoundError(f"{manifest}: has no embedding network; there are: {names}")
 
 
 def _joined(parts: list[Local]) -> Local:
