@@ -16,10 +16,10 @@ from .networks import Networks, fbank_config
 SAME_SPEAKER_DISTANCE = {"campplus": 0.42, "wespeaker": 0.7045654963945799**2 / 2}
 
 # Euclidean distance between centroids of unit embeddings above which clusters stay apart. CAM++
-# without its ReLU (docs/decisions/0004), masked pooling: in the middle of 0.73 to 0.77, where both
+# without its ReLU (docs/decisions/0004), masked pooling: in the middle of 0.75 to 0.78, where both
 # thirty-second clips and ten minutes of them joined do best (docs/decisions/0007). WeSpeaker:
 # speaker-diarization-3.1's.
-CLUSTERING_THRESHOLD = {"campplus": 0.75, "wespeaker": 0.7045654963945799}
+CLUSTERING_THRESHOLD = {"campplus": 0.765, "wespeaker": 0.7045654963945799}
 
 
 def powerset(networks: Networks) -> dict[str, Any]:
@@ -41,6 +41,13 @@ def segmentation(networks: Networks) -> dict[str, Any]:
         "hop_samples": config.hop_samples,
         "receptive_field_samples": config.receptive_field_samples,
         "frame_layers": [list(layer) for layer in config.strides],
+    }
+
+
+def segmentation_windows(networks: Networks) -> dict[str, Any]:
+    return {
+        **segmentation(networks),
+        "start_multiple_samples": networks.segmentation.config.sinc_stride,
     }
 
 

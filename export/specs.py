@@ -19,6 +19,7 @@ from ..graphs import (
     PostEmbedding,
     Powerset,
     SegmentationMasks,
+    SegmentationWindows,
 )
 from ..graphs.masks import MIN_NUM_SAMPLES
 from ..runtime.manifest import TensorSpec
@@ -80,6 +81,7 @@ class ExportSpec:
         fp32_islands: parts of node names within those scopes that stay in FP32.
         int8: how the INT8 variant is made, if at all.
         max_nodes: the most nodes that the FP32 graph may have.
+        coreml: whether Core ML packages are made of it, too.
     """
 
     name: str
@@ -97,6 +99,7 @@ class ExportSpec:
     half_scopes: tuple[str, ...] = ()
     fp32_islands: tuple[str, ...] = ()
     int8: Int8 | None = None
+    coreml: bool = True
 
     def stays_fp32(self, node: onnx.NodeProto) -> bool:
         """Whether a node is outside the FP16 scopes or on one of their FP32 islands."""
@@ -137,6 +140,7 @@ def segmentation_specs(networks: Networks) -> list[ExportSpec]:
     """The graphs around segmentation, for the checkpoint's numbers of classes and speakers."""
     config = networks.segmentation.config
     classes, speakers = config.powerset.num_classes, config.powerset.num_speakers
+    frames = config.num_frames(config.window_samples)
     log_probs = _float("log_probs", "batch", "frames", classes)
     masks = _float("masks", "batch", "frames", speakers)
     segmentation = ExportSpec(
@@ -167,12 +171,37 @@ def segmentation_specs(networks: Networks) -> list[ExportSpec]:
             reference=references.SegmentationMasks(),
         ),
         ExportSpec(
+            name="segmentation_windows",
+            build=lambda n: SegmentationWindows(segmentation_module(n)),
+            inputs=(
+                _float("waveform", 1, 1, "samples"),
+                TensorSpec("starts", "int64", ("windows",)),
+            ),
+            outputs=(
+                _float("log_probs", "windows", frames, classes),
+                _float("masks", "windows", frames, speakers),
+            ),
+            kinds={"log_probs": "log_probs", "masks": "exact"},
+            traced={"samples": config.window_samples * 3 // 2, "windows": 3},
+            cases=cases.segmentation_windows,
+            reference=references.SegmentationWindows(),
+            recipe=recipes.segmentation_windows,
+            max_nodes=85,
+            requires=("segmentation",),
+            minimums={"samples": config.window_samples},
+            half_scopes=("/",),
+            fp32_islands=("/front/", *SEGMENTATION_ISLANDS),
+            int8=Int8(lstm=True),
+            # For many windows at once, on servers; packages have a length that is fixed.
+            coreml=False,
+        ),
+        ExportSpec(
             name="powerset",
             build=lambda n: Powerset(n.segmentation.config.powerset),
             inputs=(log_probs,),
             outputs=(masks,),
             kinds={"masks": "exact"},
-            traced={"batch": 2, "frames": config.num_frames(config.window_samples)},
+            traced={"batch": 2, "frames": frames},
             cases=cases.powerset,
             reference=references.PowersetMasks(),
             recipe=recipes.powerset,

@@ -14,6 +14,7 @@ from .post_embedding import PostEmbedding
 from .powerset import Powerset, PowersetConfig
 from .resnet import ResNetConfig, ResNetTrunk
 from .segmentation import Segmentation, SegmentationConfig, SegmentationMasks
+from .segmentation_windows import SegmentationWindows
 from .window import DiarizationWindow
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Segmentation",
     "SegmentationConfig",
     "SegmentationMasks",
+    "SegmentationWindows",
     "SpeakerEmbedding",
     "clean_masks",
     "embedding_masks",

@@ -19,7 +19,8 @@ from .powerset import Powerset, PowersetConfig
 
 # (kernel, stride) of the convolutions and poolings that set the frame grid, after the first
 # convolution, whose stride is a hyper-parameter.
-_AFTER_SINC = ((3, 3), (5, 1), (3, 3), (5, 1), (3, 3))
+POOL = 3
+_AFTER_SINC = ((POOL, POOL), (5, 1), (POOL, POOL), (5, 1), (POOL, POOL))
 
 
 @dataclass(frozen=True)
@@ -114,12 +115,14 @@ class SincNet(nn.Module):
         self.norm1d = nn.ModuleList([nn.InstanceNorm1d(size, affine=True) for size in channels])
 
     def forward(self, waveform: Tensor) -> Tensor:
-        x: Tensor = self.wav_norm1d(waveform)
-        for index, (conv, norm) in enumerate(zip(self.conv1d, self.norm1d, strict=True)):
-            x = conv(x)
-            if index == 0:
-                x = x.abs()
-            x = functional.leaky_relu(norm(functional.max_pool1d(x, 3)))
+        filtered = self.conv1d[0](self.wav_norm1d(waveform)).abs()
+        return self.after_filters(functional.max_pool1d(filtered, POOL))
+
+    def after_filters(self, pooled: Tensor) -> Tensor:
+        """Pooled magnitudes of the filters (B, sinc_filters, P) -> (B, conv_channels, F)."""
+        x = functional.leaky_relu(self.norm1d[0](pooled))
+        for conv, norm in zip(self.conv1d[1:], self.norm1d[1:], strict=True):
+            x = functional.leaky_relu(norm(functional.max_pool1d(conv(x), POOL)))
         return x
 
 
@@ -151,10 +154,14 @@ class Segmentation(nn.Module):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """(B, 1, N) float32 -> (B, F, classes) float32 log-probabilities."""
+        return self.classify(self.sincnet(waveform))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """SincNet's features (B, conv_channels, F) -> (B, F, classes) log-probabilities."""
         # Time first, as recurrent kernels want it, and batch first again at the end only, where
         # there is least to transpose. (With a transposition right before the first linear layer,
         # ONNX Runtime 1.31 crashes while it optimises the FP16 graph.)
-        x, _ = self.lstm(self.sincnet(waveform).permute(2, 0, 1))
+        x, _ = self.lstm(features.permute(2, 0, 1))
         for linear in self.linear:
             x = functional.leaky_relu(linear(x))
         return functional.log_softmax(self.classifier(x).transpose(0, 1), dim=-1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -90,6 +91,56 @@ def load(  # noqa: PLR0913 -- one keyword for each choice
         source = _Source.named(find_models(models), str(name), precision, wanted)
     request = _Request(device, options, fallback, self_check, known_environment())
     return _opened(source, request)
+
+
+def load_first(  # noqa: PLR0913 -- as ``load``
+    names: Sequence[str],
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    models: str | os.PathLike[str] | None = None,
+    fallback: bool = False,
+    options: Options = DEFAULT_OPTIONS,
+) -> Session:
+    """Load the first of several artifacts that serve the same end: the first that the device runs.
+
+    Args:
+        names: of artifacts, the best first.
+        device: see ``load``; likewise what follows.
+        precision: of the artifact; one that lacks it is passed over.
+        models: folder to look in.
+        fallback: where the named device cannot be used.
+        options: memory, threads, exactness and speed.
+
+    Raises:
+        ArtifactNotFoundError: there is none of them, for the last one's reason.
+        ArtifactError, DeviceError, MissingDependencyError, OptionsError: as ``load``.
+    """
+    folder = find_models(models)
+    wanted = None if fallback or device == "auto" else _format_of(device)
+    formats = {name: _formats(folder, name, precision) for name in names}
+    held = frozenset[str]().union(*formats.values())
+    if not held or (wanted is not None and wanted not in held):
+        chosen = names[-1]  # which will say what is wrong
+    else:
+        plan = plan_device(device, known_environment(), options, fallback=fallback, formats=held)
+        chosen = next(name for name in names if plan.artifact_format in formats[name])
+    return load(
+        chosen,
+        device=device,
+        precision=precision,
+        models=folder,
+        fallback=fallback,
+        options=options,
+    )
+
+
+def _formats(folder: Path, name: str, precision: str) -> frozenset[str]:
+    """The formats in which a folder has an artifact."""
+    rows = Manifest.read(folder / MANIFEST_NAME).artifacts
+    return frozenset(
+        row.format for row in rows if row.name == name and precision in ("auto", row.precision)
+    )
 
 
 def _format_of(device: str) -> str:

@@ -91,7 +91,7 @@ class OnnxSession(Session):
             # Its fallback prints to stdout and tries the very same provider again.
             self._session = ort.InferenceSession(
                 content,
-                _session_options(ort, options, profile_to),
+                _session_options(ort, options, profile_to, on_cpu=plan.device == "cpu"),
                 providers=[provider for provider in plan.providers if provider[0] in built_in],
                 enable_fallback=False,
             )
@@ -158,8 +158,11 @@ class OnnxSession(Session):
         self._session = None
 
 
-def _session_options(ort: Any, options: Options, profile_to: Path | None) -> Any:
+def _session_options(ort: Any, options: Options, profile_to: Path | None, *, on_cpu: bool) -> Any:
     chosen = ort.SessionOptions()
+    # A plan of all memory for each shape of inputs gains no time on the CPU, and its blocks fit no
+    # other shape: diarizing three minutes peaked at 540 MB with plans, at 415 MB without.
+    chosen.enable_mem_pattern = not on_cpu
     chosen.log_severity_level = _ERRORS_ONLY
     chosen.graph_optimization_level = getattr(
         ort.GraphOptimizationLevel, _LEVELS[options.graph_optimisation]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -105,9 +106,11 @@ def _masks(shape: tuple[int, ...]) -> FloatArray:
     return np.broadcast_to(plane, shape).astype(np.float32)
 
 
-_KINDS: Mapping[str, Callable[[tuple[int, ...]], FloatArray]] = {
+_KINDS: Mapping[str, Callable[[tuple[int, ...]], npt.NDArray[Any]]] = {
     "waveform": _waveform,
     "masks": _masks,
     "segments": _masks,
+    # The only places that are in any waveform.
+    "starts": lambda shape: np.zeros(shape, np.int64),
     "log_probs": lambda shape: (-5 * _uniform(shape)).astype(np.float32),
 }

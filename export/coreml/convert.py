@@ -43,6 +43,8 @@ class Converted:
 
 def precisions(spec: ExportSpec) -> tuple[Precision, ...]:
     """What a spec is converted to, the reference first: as for ONNX, ``w8`` for ``int8``."""
+    if not spec.coreml:
+        return ()
     half: tuple[Precision, ...] = ("fp16",) if spec.half_scopes else ()
     compressed: tuple[Precision, ...] = ("w8",) if spec.int8 else ()
     return ("fp32", *half, *compressed)

@@ -127,6 +127,42 @@ def segmentation(networks: Networks, speech: Speech) -> list[Case]:
     ]
 
 
+def segmentation_windows(networks: Networks, speech: Speech) -> list[Case]:
+    """Speech with and without an offset, silence, noise, one window, windows in disorder."""
+    config = networks.segmentation.config
+    stride, length = config.sinc_stride, config.window_samples
+    samples, step = speech.samples, _STEP_S * speech.sample_rate_hz
+    regular = tuple(range(0, len(samples) - length + 1, step))
+    half_silent = np.where(np.arange(len(samples)) < length + step, 0, samples)
+    ragged = samples[: length + 16000 * stride // 10 + 7]
+    disorder = (len(ragged) - length - 7, stride, 0, 3 * stride, stride)
+    return [
+        _windows("speech", samples, regular, decides=True),
+        _windows("one window", samples[:length], (0,), decides=True),
+        _windows("disorder", ragged, disorder, decides=True),
+        _windows("speech with an offset", samples + np.float32(0.5), regular[:3]),
+        _windows("full-scale noise", full_scale_noise(1, 2 * length)[0, 0], (length, 0)),
+        _windows("silence", np.zeros(length, np.float32), (0,), decides=True, numbers=False),
+        _windows("silence, then speech", half_silent, regular[:3], numbers=False),
+        _windows("constant offset", np.full(length, 0.5, np.float32), (0, 0), numbers=False),
+    ]
+
+
+def _windows(
+    name: str,
+    samples: FloatArray,
+    starts: tuple[int, ...],
+    *,
+    decides: bool = False,
+    numbers: bool = True,
+) -> Case:
+    inputs: Arrays = {
+        "waveform": np.ascontiguousarray(samples[None, None], np.float32),
+        "starts": np.array(starts, np.int64),
+    }
+    return Case(name, inputs, decides=decides, numbers=numbers)
+
+
 def diarization_window(networks: Networks, speech: Speech) -> list[Case]:
     """As for segmentation; other lengths too, since nothing fixes the window's."""
     minimum = networks.segmentation.config.min_samples

@@ -178,7 +178,10 @@ class Verifier:
         return {name: tensor.numpy() for name, tensor in zip(names, outputs, strict=True)}
 
     def _cast(self, inputs: Arrays) -> Arrays:
-        return {name: array.astype(self.dtype, copy=False) for name, array in inputs.items()}
+        return {
+            name: array.astype(self.dtype, copy=False) if array.dtype.kind == "f" else array
+            for name, array in inputs.items()
+        }
 
     def _judge(
         self,

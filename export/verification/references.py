@@ -78,6 +78,17 @@ class SegmentationMasks:
 
 
 @dataclass(frozen=True)
+class SegmentationWindows(SegmentationMasks):
+    """Every window for itself."""
+
+    def __call__(self, networks: Networks, inputs: Arrays) -> Arrays:
+        length = networks.segmentation.config.window_samples
+        samples = inputs["waveform"][0, 0]
+        windows = np.stack([samples[start : start + length] for start in inputs["starts"]])
+        return super().__call__(networks, {"waveform": windows[:, None]})
+
+
+@dataclass(frozen=True)
 class PowersetMasks(_Independent):
     def __call__(self, networks: Networks, inputs: Arrays) -> Arrays:
         return {"masks": _decode(networks, inputs["log_probs"])}

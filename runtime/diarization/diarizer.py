@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from types import TracebackType
@@ -15,16 +14,18 @@ import numpy as np
 
 from ..annotation.turns import Turns
 from ..audio_source import AudioSource
+from ..batching import is_batched
 from ..errors import ArtifactError, AudioError, OptionsError
-from ..loading import load
+from ..in_order import timed
+from ..loading import load_first
 from ..locate import find_models, first_embedding
 from ..options import DEFAULT_OPTIONS, Options
+from ..segmenter import SEGMENTATIONS, Segmenter, step_samples
 from ..stages import (
     AhcOptions,
     Clusters,
     FrameGrid,
     SpeakerBounds,
-    Turn,
     VbxOptions,
     ahc_clusters,
     discrete_diarization,
@@ -33,14 +34,18 @@ from ..stages import (
     speaker_names,
     to_turns,
     vbx_clusters,
+    within,
 )
+from ..synthetic import probe_inputs
 from ..windows import AudioWindows, WindowPlan
 from .extraction import Extractor, Local
 from .progress import Hook, Progress, Stopwatch
 from .result import DiarizationResult, Used
 from .settings import Settings
 
-SEGMENTATION = "segmentation_masks"
+# Consecutive regions share so much of a window's length: what lies at the border of one is well
+# within the other.
+REGION_OVERLAP = 0.2
 
 
 class Diarizer:
@@ -87,9 +92,9 @@ class Diarizer:
         self.settings = settings or Settings()
         folder = find_models(models)
         chosen = replace(options, intra_op_threads=options.intra_op_threads or 1)
-        name = embedding or first_embedding(folder)
+        names = (SEGMENTATIONS, (embedding or first_embedding(folder),))
         self._segmentation, self._embedding = (
-            load(
+            load_first(
                 each,
                 device=device,
                 precision=precision,
@@ -97,12 +102,15 @@ class Diarizer:
                 fallback=fallback,
                 options=chosen,
             )
-            for each in (SEGMENTATION, name)
+            for each in names
         )
         on_cpu = self._embedding.device == "cpu"
         self._workers = (threads or os.cpu_count() or 1) if on_cpu else 1
         self.grid = FrameGrid.from_description(self._segmentation.description)
-        self._plan = _window_plan(self.grid, self.settings)
+        step = step_samples(self._segmentation, self.grid, self.settings.step_s)
+        self._overlap_samples = round(REGION_OVERLAP * self.grid.window_samples)
+        self._plan = _window_plan(self.grid, step, self.settings.block_s, self._overlap_samples)
+        self._segmenter = Segmenter(self._segmentation, self._plan.block_windows)
         self._check_embedding()
 
     @property
@@ -136,7 +144,14 @@ class Diarizer:
         """
         watch = Stopwatch()
         bounds = SpeakerBounds(num_speakers, min_speakers, max_speakers)
-        extractor = Extractor(self._segmentation, self._embedding, self.settings.mode, watch)
+        extractor = Extractor(
+            self._segmenter,
+            self._embedding,
+            self.settings.mode,
+            self._plan.advance + self._overlap_samples,
+            watch,
+            at_once=max(1, self._workers // 2),
+        )
         windows = AudioWindows(
             audio,
             self.sample_rate_hz,
@@ -161,8 +176,9 @@ class Diarizer:
         rate_hz = described.figure("sample_rate_hz", int)
         if rate_hz != self.sample_rate_hz:
             raise ArtifactError(
-                f"{described.name} takes audio at {rate_hz} Hz, but {SEGMENTATION} at "
-                f"{self.sample_rate_hz} Hz: they do not belong together"
+                f"{described.name} takes audio at {rate_hz} Hz, but "
+                f"{self._segmentation.description.name} at {self.sample_rate_hz} Hz: they do not "
+                "belong together"
             )
         size = described.figure("embedding_size", int)
         if self.settings.plda is not None:
@@ -173,23 +189,14 @@ class Diarizer:
     def _parts(
         self, windows: AudioWindows, extractor: Extractor, watch: Stopwatch
     ) -> Generator[Local]:
-        """The local speakers of every block, in order; a block more than workers is held."""
-        pending: deque[Future[Local]] = deque()
-        blocks = iter(windows)
+        """The local speakers of all windows, in order; a block more than workers is held."""
         pool = ThreadPoolExecutor(self._workers, "voxport-block")
         try:
-            while True:
-                with watch.stage("reading"):
-                    block = next(blocks, None)
-                if block is None:
-                    break
-                pending.append(pool.submit(extractor, block))
-                if len(pending) > self._workers:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
+            yield from extractor(
+                timed(windows, lambda: watch.stage("reading")), pool, self._workers
+            )
         finally:
-            # After an error, or if nobody wants more: no block begins any more.
+            # After an error, or if nobody wants more: no task begins any more.
             pool.shutdown(cancel_futures=True)
 
     def _result(
@@ -209,7 +216,7 @@ class Diarizer:
             pause_s = self.settings.min_duration_off_s
             duration_s = local.num_samples / self.sample_rate_hz
             turns, exclusive_turns = (
-                Turns(_within(to_turns(each, self.grid, pause_s, names), duration_s))
+                Turns(within(to_turns(each, self.grid, pause_s, names), duration_s))
                 for each in (full, alone)
             )
         centroids = clusters.centroids.astype(np.float32)
@@ -254,9 +261,18 @@ class Diarizer:
             progress(Progress(stage, done / rate, total_s, watch.elapsed_s))
 
     def optimize_for_gpu(self, batch_size: int | None = None) -> Self:
-        """Set the networks' batch size (automatic where None) and warm them up; see ``Session``."""
+        """Warm up, so that no later call is a first one; on the CPU there is nothing to do.
+
+        Args:
+            batch_size: windows per call where a network takes them one by one, as in exact mode.
+        """
         for session in (self._segmentation, self._embedding):
-            session.optimize_for_gpu(batch_size)
+            if batch_size is not None and is_batched(session.description):
+                session.use_batch_size(batch_size)
+        if self._embedding.device != "cpu":
+            num_samples = self._plan.span(self._plan.block_windows)
+            speech = probe_inputs({"waveform": (num_samples,)})["waveform"]
+            self(speech, source_rate_hz=self.sample_rate_hz)
         return self
 
     def close(self) -> None:
@@ -276,19 +292,13 @@ class Diarizer:
         self.close()
 
 
-def _window_plan(grid: FrameGrid, settings: Settings) -> WindowPlan:
-    step = round(settings.step_s * grid.sample_rate_hz)
-    if not grid.hop_samples <= step <= grid.window_samples:
-        window_s = grid.window_samples / grid.sample_rate_hz
-        raise OptionsError(
-            f"step_s must be from a frame to a window, {grid.hop_s:.3g} to {window_s:g} s, "
-            f"got {settings.step_s}"
-        )
-    length = max(grid.window_samples, round(settings.block_s * grid.sample_rate_hz))
+def _window_plan(grid: FrameGrid, step: int, block_s: float, overlap_samples: int) -> WindowPlan:
+    """Blocks advance by what is left of a region without its overlap, a window at least."""
+    length = round(block_s * grid.sample_rate_hz) - overlap_samples
     try:
-        return WindowPlan(grid.window_samples, step, (length - grid.window_samples) // step + 1)
+        return WindowPlan(grid.window_samples, step, max(grid.window_samples, length) // step)
     except AudioError as error:
-        raise OptionsError(f"block_s of {settings.block_s}: {error}") from error
+        raise OptionsError(f"block_s of {block_s}: {error}") from error
 
 
 def _joined(parts: list[Local]) -> Local:
@@ -298,12 +308,3 @@ def _joined(parts: list[Local]) -> Local:
         np.concatenate([part.embeddings for part in parts]),
         parts[-1].num_samples,
     )
-
-
-def _within(turns: list[Turn], duration_s: float) -> list[Turn]:
-    """Turns cut at the end of the audio: the padding of a last window belongs to nobody."""
-    return [
-        replace(turn, end_s=min(turn.end_s, duration_s))
-        for turn in turns
-        if turn.start_s < duration_s
-    ]

@@ -19,11 +19,11 @@ class Settings:
 
     Attributes:
         mode: ``"exact"`` runs the embedding network on every window, as pyannote.audio does;
-            ``"fast"`` runs its trunk once over each block of windows and pools there, so that
-            every second of audio is computed once instead of ten times.
+            ``"fast"`` runs its trunk once over each block of audio and pools all windows there,
+            so that every second of audio is computed once instead of ten times.
         step_s: seconds from one window to the next, from a frame to a window.
         block_s: length of a block in seconds, in fast mode; in exact mode merely how much audio
-            is taken at a time. Less than a window counts as one window.
+            is taken at a time. At least a window and the overlap of blocks, a fifth of a window.
         threshold: of the clustering, a Euclidean distance between centroids of unit vectors; None
             takes the one that is stored with the embedding artifact, or VBx's own.
         min_cluster_size: clusters below it, or below a tenth of all embeddings if that is less,

@@ -26,7 +26,7 @@ from .masks import clean_masks, embedding_masks
 from .plda import Plda
 from .reconstruction import discrete_diarization, exclusive
 from .training import TrainingSet, training_embeddings
-from .turns import Turn, speaker_names, to_turns
+from .turns import Turn, speaker_names, to_turns, within
 from .vbx import VbxOptions, VbxPosterior, first_labels, vbx_clusters, vbx_posterior
 
 __all__ = [
@@ -62,4 +62,5 @@ __all__ = [
     "training_embeddings",
     "vbx_clusters",
     "vbx_posterior",
+    "within",
 ]

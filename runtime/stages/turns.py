@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -110,3 +110,12 @@ def _filled(starts_s: Doubles, ends_s: Doubles, min_duration_off_s: float) -> Do
     starts = np.concatenate([starts_s[:1], starts_s[1:][kept]])
     ends = np.concatenate([ends_s[:-1][kept], ends_s[-1:]])
     return np.stack([starts, ends], axis=1)
+
+
+def within(turns: Iterable[Turn], duration_s: float) -> list[Turn]:
+    """Turns cut at the end of the audio: the padding of a last window belongs to nobody."""
+    return [
+        replace(turn, end_s=min(turn.end_s, duration_s))
+        for turn in turns
+        if turn.start_s < duration_s
+    ]

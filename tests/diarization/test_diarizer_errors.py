@@ -49,8 +49,8 @@ def test_an_error_of_the_hook_ends_everything(
     monkeypatch.setattr(session, "run_batched", counted)
     with pytest.raises(error if isinstance(error, type) else type(error)):
         diarized(fast, np.concatenate([dialogue()] * 20), progress=hook)
-    # Of 86 blocks, those that had begun: the first, and at most what was read ahead of it.
-    assert 1 <= len(calls) <= 4
+    # Of 65 blocks in four parts each, those that had begun: at most what was read ahead.
+    assert 1 <= len(calls) <= 20
     monkeypatch.undo()
     assert diarized(fast, dialogue()).turns
 

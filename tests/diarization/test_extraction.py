@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -14,17 +15,21 @@ from tiny_diarization import (
     dialogue,
     embedding,
     publish,
+    segmentation,
+    segmentation_windows,
     silence,
     speech,
 )
-from voxport.runtime import Description, Session, load
+from voxport.runtime import Description, Session, load, segmenter
 from voxport.runtime.batching import BatchPlan
 from voxport.runtime.diarization import extraction
 from voxport.runtime.diarization.extraction import Extractor, Local
 from voxport.runtime.diarization.progress import Stopwatch
 from voxport.runtime.diarization.settings import Mode
+from voxport.runtime.errors import VoxportError
 from voxport.runtime.inputs import Arrays
 from voxport.runtime.onnx_session import CPU_PLAN
+from voxport.runtime.segmenter import SEGMENTATIONS, Segmenter
 from voxport.runtime.stages import embedding_masks
 from voxport.runtime.windows import AudioWindows, WindowBlock, WindowPlan
 
@@ -48,11 +53,14 @@ class Recorded(Session):
         pass
 
 
-@pytest.fixture(scope="module")
-def sessions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Session, Session]]:
-    models = publish(tmp_path_factory.mktemp("models"))
+@pytest.fixture(scope="module", params=SEGMENTATIONS)
+def sessions(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Session, Session]]:
+    folder = tmp_path_factory.mktemp("models")
+    models = publish(folder, segmentation(), segmentation_windows(), embedding())
     with (
-        load("segmentation_masks", models=models, device="cpu") as masks,
+        load(request.param, models=models, device="cpu") as masks,
         load("embedding_tiny", models=models, device="cpu") as voices,
     ):
         yield masks, voices
@@ -66,7 +74,38 @@ def blocks(samples: npt.NDArray[np.float32], windows: int, step: int = STEP) -> 
 def extracted(
     sessions: tuple[Session, Session], mode: Mode, block: WindowBlock, voices: Session | None = None
 ) -> Local:
-    return Extractor(sessions[0], voices or sessions[1], mode, Stopwatch())(block)
+    return whole(extract(sessions, mode, [block], voices))
+
+
+def extract(
+    sessions: tuple[Session, Session],
+    mode: Mode,
+    coming: list[WindowBlock],
+    voices: Session | None = None,
+    *,
+    region_samples: int = 10**6,
+    threads: int = 2,
+) -> list[Local]:
+    extractor = Extractor(
+        Segmenter(sessions[0], 21), voices or sessions[1], mode, region_samples, Stopwatch()
+    )
+    with ThreadPoolExecutor(threads) as pool:
+        return list(extractor(iter(coming), pool, threads))
+
+
+def whole(parts: list[Local]) -> Local:
+    return Local(
+        np.concatenate([part.starts for part in parts]),
+        np.concatenate([part.masks for part in parts]),
+        np.concatenate([part.embeddings for part in parts]),
+        parts[-1].num_samples,
+    )
+
+
+def by_hand(block: WindowBlock) -> npt.NDArray[np.float32]:
+    """(W, F, S) what the tiny segmentation says of the mean of each hop."""
+    means = block.windows.reshape(len(block.windows), FRAMES, HOP).mean(axis=2)
+    return np.stack([means > 0.25, means < -0.25, means > 0.75], axis=2).astype(np.float32)
 
 
 def mixture() -> npt.NDArray[np.float32]:
@@ -79,15 +118,15 @@ def mixture() -> npt.NDArray[np.float32]:
 def test_the_networks_answers_come_through(sessions: tuple[Session, Session], mode: Mode) -> None:
     for block in blocks(dialogue(), 21):
         local = extracted(sessions, mode, block)
-        masks = sessions[0].run(waveform=block.windows[:, None])["masks"]
+        masks = by_hand(block)
         assert local.masks.dtype == np.uint8
         assert np.array_equal(local.masks, masks)
         weights = embedding_masks(masks, WINDOW)
-        by_hand = sessions[1].run(waveform=block.windows[:, None], masks=weights)["embeddings"]
-        by_hand[~weights.any(axis=2)] = np.nan
+        together = sessions[1].run(waveform=block.windows[:, None], masks=weights)["embeddings"]
+        together[~weights.any(axis=2)] = np.nan
         assert local.embeddings.dtype == np.float32
         # The windows sum the same hops in another order.
-        np.testing.assert_allclose(local.embeddings, by_hand, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(local.embeddings, together, rtol=0, atol=1e-4)
         if mode == "exact":
             singly = [
                 sessions[1].run(waveform=window[None, None], masks=each[None])["embeddings"][0]
@@ -132,7 +171,7 @@ def test_exact_mode_asks_once_for_each_window_with_speech(
 ) -> None:
     voices = Recorded()
     (block,) = blocks(np.concatenate([silence(1.5), speech(0.5, 1), silence(1.0)]), 21)
-    local = extracted(sessions, "exact", block, voices)
+    local = whole(extract(sessions, "exact", [block], voices, threads=1))
     speaking = np.flatnonzero(local.masks.any(axis=(1, 2)))
     assert 0 < len(speaking) < 21
     assert len(voices.asked) == len(speaking)
@@ -196,10 +235,11 @@ def test_a_network_of_fixed_length_gets_windows(sessions: tuple[Session, Session
         recipe=described.recipe,
     )
     voices = Recorded(fixed)
-    extractor = Extractor(sessions[0], voices, "fast", Stopwatch())
-    assert extractor.mode == "exact"
+    assert (
+        Extractor(Segmenter(sessions[0], 21), voices, "fast", WINDOW, Stopwatch()).mode == "exact"
+    )
     (block,) = blocks(mixture(), 21)
-    extractor(block)
+    extracted(sessions, "fast", block, voices)
     assert {asked["waveform"].shape for asked in voices.asked} == {(1, 1, WINDOW)}
 
 
@@ -211,9 +251,67 @@ def test_the_size_of_batches_changes_nothing(
     (block,) = blocks(mixture(), 21)
     before = extracted(sessions, mode, block)
     monkeypatch.setattr(extraction, "_CPU_BATCH", size)
+    monkeypatch.setattr(segmenter, "_CPU_WINDOWS", size)
     after = extracted(sessions, mode, block)
     assert np.array_equal(before.masks, after.masks)
     assert np.array_equal(before.embeddings, after.embeddings, equal_nan=True)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_change_nothing(
+    sessions: tuple[Session, Session], mode: Mode, threads: int
+) -> None:
+    coming = blocks(dialogue(), 20)
+    one, many = (
+        whole(extract(sessions, mode, coming, region_samples=3520, threads=count))
+        for count in (1, threads)
+    )
+    assert np.array_equal(one.starts, many.starts)
+    assert np.array_equal(one.embeddings, many.embeddings, equal_nan=True)
+
+
+def test_every_speaker_of_every_block_is_pooled_once(sessions: tuple[Session, Session]) -> None:
+    """Regions overlap by 0.2 s, windows by 0.9: many masks reach into the next region."""
+    voices = Recorded()
+    coming = blocks(dialogue(), 20)
+    assert len(coming) > 3
+    local = whole(extract(sessions, "fast", coming, voices, region_samples=3520))
+    active = local.masks.any(axis=1)
+    assert np.array_equal(np.isfinite(local.embeddings).all(axis=2), active)
+    assert sum(asked["masks"].shape[1] for asked in voices.asked) == active.sum()
+    assert len(voices.asked) == len(coming)
+    heard = sum(asked["waveform"].shape[2] for asked in voices.asked)
+    assert heard < 1.2 * len(dialogue())
+    # The recording network answers with the frames it was shown: at least half of every mask.
+    weights = embedding_masks(local.masks, WINDOW).sum(axis=2)
+    share = local.embeddings[:, :, 0][active] / weights[active]
+    assert share.min() >= 0.5
+    assert (share == 1).mean() > 0.8
+
+
+def test_a_voice_is_the_same_in_either_region(sessions: tuple[Session, Session]) -> None:
+    coming = blocks(dialogue(), 20)
+    cut = whole(extract(sessions, "fast", coming, region_samples=3520))
+    exact = whole(extract(sessions, "exact", coming))
+    assert np.array_equal(cut.masks, exact.masks)
+    active = cut.masks.any(axis=1)
+    a, b = cut.embeddings[active], exact.embeddings[active]
+    cosine = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    # Sums of the same hops' shapes, over fewer hops where a mask is cut.
+    assert cosine.min() > 0.99
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_failing_network_ends_the_extraction(
+    sessions: tuple[Session, Session], mode: Mode
+) -> None:
+    class Broken(Recorded):
+        def _compute(self, _: Arrays) -> Arrays:
+            raise VoxportError("broken")
+
+    with pytest.raises(VoxportError, match="broken"):
+        extract(sessions, mode, blocks(dialogue(), 20), Broken())
 
 
 def test_the_end_of_the_audio_is_known(sessions: tuple[Session, Session]) -> None:
@@ -225,7 +323,8 @@ def test_the_end_of_the_audio_is_known(sessions: tuple[Session, Session]) -> Non
 
 def test_time_is_counted_by_stage(sessions: tuple[Session, Session]) -> None:
     watch = Stopwatch()
-    (block,) = blocks(mixture(), 21)
-    Extractor(*sessions, "fast", watch)(block)
+    extractor = Extractor(Segmenter(sessions[0], 21), sessions[1], "fast", 10**6, watch)
+    with ThreadPoolExecutor(1) as pool:
+        list(extractor(blocks(mixture(), 21), pool, 1))
     assert set(watch.seconds) == {"segmentation", "embedding"}
     assert all(seconds > 0 for seconds in watch.seconds.values())

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import tiny_artifacts
-from onnx import helper
+from onnx import helper, numpy_helper
 from scipy.linalg import hadamard
 from tiny_artifacts import FRAMES, HOP, RATE_HZ, WINDOW
 from voxport.runtime import Description, TensorSpec
@@ -72,6 +73,38 @@ def segmentation(**recipe: object) -> tuple[Description, bytes]:
     ]
     thresholds = np.array([[[0.25], [0.25], [0.75]]], np.float32)
     weights = {"kernel": kernel, "thresholds": thresholds}
+    return described, tiny_artifacts.graph(described, nodes, weights)
+
+
+def segmentation_windows() -> tuple[Description, bytes]:
+    """The same for windows of a longer waveform: cut out, and then segmented."""
+    described = tiny_artifacts.description(
+        "segmentation_windows",
+        [
+            TensorSpec("waveform", "float32", (1, 1, "samples")),
+            TensorSpec("starts", "int64", ("windows",)),
+        ],
+        [TensorSpec("masks", "float32", ("windows", FRAMES, 3))],
+        **{**segmentation()[0].recipe, "start_multiple_samples": 2},
+    )
+    single = segmentation()[1]
+    graph = onnx.load_from_string(single).graph
+    nodes = [
+        helper.make_node("Reshape", ["starts", "column"], ["first"]),
+        helper.make_node("Add", ["first", "span"], ["indices"]),
+        helper.make_node("Reshape", ["waveform", "flat"], ["samples"]),
+        helper.make_node("Gather", ["samples", "indices"], ["cut"]),
+        helper.make_node("Reshape", ["cut", "windowed"], ["windows"]),
+        *graph.node,
+    ]
+    nodes[5].input[0] = "windows"
+    weights = {
+        "column": np.array([-1, 1], np.int64),
+        "flat": np.array([-1], np.int64),
+        "windowed": np.array([-1, 1, WINDOW], np.int64),
+        "span": np.arange(WINDOW, dtype=np.int64),
+        **{each.name: numpy_helper.to_array(each) for each in graph.initializer},
+    }
     return described, tiny_artifacts.graph(described, nodes, weights)
 
 

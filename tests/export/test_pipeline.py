@@ -103,7 +103,10 @@ def test_every_declared_variant_is_made(exported: Exported) -> None:
         ("cosine_distance", "fp32"),
         ("post_embedding", "fp32"),
     }
-    assert keys == {(name, form, p) for name, p in variants for form in ("onnx", "coreml")}
+    assert keys == {
+        *((name, form, p) for name, p in variants for form in ("onnx", "coreml")),
+        *(("segmentation_windows", "onnx", p) for p in ("fp32", "fp16")),
+    }
     assert {path.name for path in exported.folder.iterdir()} == {
         row.path for row in exported.result.rows
     }
