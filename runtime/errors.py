@@ -27,6 +27,10 @@ class AnnotationError(VoxportError, ValueError):
     """Speaker turns that cannot be used: a time, a label, or a line of an RTTM or UEM file."""
 
 
+class SpeakerDatabaseError(VoxportError, ValueError):
+    """Known speakers that cannot be used: damaged, of another network, or one name twice."""
+
+
 class DeviceError(VoxportError):
     """The requested device cannot be used here."""
 

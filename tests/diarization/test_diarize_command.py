@@ -1,102 +1,23 @@
-"""``voxport diarize`` with a stand-in for the networks: what it takes, gives, and survives."""
+"""``voxport diarize`` with a stand-in for the networks: what it takes and gives."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, Self
 
-import numpy as np
 import pytest
+from diarize_fixtures import fake, run
+from fake_diarizer import EXCLUSIVE, TURNS, FakeDiarizer, Run, audio, names
 from voxport.runtime.annotation.rttm import read_rttm
-from voxport.runtime.annotation.turns import Turn, Turns
 from voxport.runtime.cli import main
-from voxport.runtime.diarization import DiarizationResult, Progress, diarizer, progress_bar
-from voxport.runtime.diarization.files import SUFFIXES, find_recordings
-from voxport.runtime.errors import AudioError, DeviceError
+from voxport.runtime.diarization import diarizer
+from voxport.runtime.recordings.files import SUFFIXES, find_recordings
 
-_TURNS = Turns([Turn(0.5, 3.0, "SPEAKER_00"), Turn(2.0, 4.0, "SPEAKER_01")])
-_EXCLUSIVE = Turns([Turn(0.5, 2.5, "SPEAKER_00"), Turn(2.5, 4.0, "SPEAKER_01")])
+__all__ = ["fake", "run"]
 _ENDINGS = ("rttm", "json", "srt", "vtt", "csv", "txt")
-
-
-def result() -> DiarizationResult:
-    counts = np.zeros(1, np.uint8)
-    return DiarizationResult(_TURNS, _EXCLUSIVE, {}, counts, 0.1, 5.0, "fast", (), {"total": 1.0})
-
-
-class FakeDiarizer:
-    """Gives the same turns for every file, unless its bytes say otherwise."""
-
-    made: list[dict[str, Any]]
-    heard: list[tuple[bytes, dict[str, Any]]]
-
-    def __init__(self, **options: Any) -> None:
-        self.made.append(options)
-        if options["device"] == "none":
-            raise DeviceError("there is no device 'none'")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def __call__(self, audio: Any, *, progress: Any, **known: Any) -> DiarizationResult:
-        if isinstance(audio, Path):
-            if not audio.is_file():
-                raise AudioError(f"{audio}: no such file")
-            content = audio.read_bytes()
-        else:
-            assert audio.seekable()
-            audio.seek(0)
-            content = audio.read()
-        self.heard.append((content, known))
-        if content == b"bad":
-            label = audio if isinstance(audio, Path) else f"<{type(audio).__name__}>"
-            raise AudioError(f"{label}: cannot be read as audio: it is bad")
-        if content == b"defect":
-            raise ZeroDivisionError("by a file")
-        if content == b"interrupt":
-            raise KeyboardInterrupt
-        progress(Progress("windows", 2.5, 5.0, 0.5))
-        progress(Progress("clustering", 0.0, 5.0, 0.6))
-        return result()
-
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(autouse=True)
-def fake(monkeypatch: pytest.MonkeyPatch) -> type[FakeDiarizer]:
-    FakeDiarizer.made, FakeDiarizer.heard = [], []
-    monkeypatch.setattr(diarizer, "Diarizer", FakeDiarizer)
-    return FakeDiarizer
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def act(*arguments: object) -> tuple[int, str, str]:
-        status = main(["diarize", *map(str, arguments)])
-        return status, *capsys.readouterr()
-
-    return act
-
-
-def audio(path: Path, content: bytes = b"good") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 # Printed
@@ -105,7 +26,7 @@ def names(folder: Path) -> list[str]:
 def test_one_file_is_printed_as_rttm(tmp_path: Path, run: Run) -> None:
     status, out, err = run(audio(tmp_path / "a.wav"))
     assert (status, err) == (0, "")
-    assert read_rttm(io.StringIO(out)) == {"a": _TURNS}
+    assert read_rttm(io.StringIO(out)) == {"a": TURNS}
 
 
 @pytest.mark.parametrize("ending", _ENDINGS)
@@ -120,19 +41,19 @@ def test_many_files_are_printed_as_rttm_under_their_ids(tmp_path: Path, run: Run
     files = [audio(tmp_path / name) for name in ("b.wav", "a b.wav", "c.flac")]
     status, out, err = run(*files)
     assert (status, err) == (0, "3 files done\n")
-    assert read_rttm(io.StringIO(out)) == {"b": _TURNS, "a_b": _TURNS, "c": _TURNS}
+    assert read_rttm(io.StringIO(out)) == {"b": TURNS, "a_b": TURNS, "c": TURNS}
 
 
 def test_exclusive_turns(tmp_path: Path, run: Run) -> None:
     _, out, _ = run(audio(tmp_path / "a.wav"), "--exclusive")
-    assert read_rttm(io.StringIO(out)) == {"a": _EXCLUSIVE}
+    assert read_rttm(io.StringIO(out)) == {"a": EXCLUSIVE}
 
 
 def test_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"RIFF")))
     status, out, err = run("-")
     assert (status, err) == (0, "")
-    assert read_rttm(io.StringIO(out)) == {"stdin": _TURNS}
+    assert read_rttm(io.StringIO(out)) == {"stdin": TURNS}
     assert FakeDiarizer.heard[0][0] == b"RIFF"
 
 
@@ -151,7 +72,7 @@ def test_written_in_several_formats(tmp_path: Path, run: Run) -> None:
     assert run(*files, "-o", out, "--format", "rttm,json, TXT,rttm") == (0, "", "2 files done\n")
     endings = ("json", "rttm", "txt")
     assert names(out) == [f"{stem}.{ending}" for stem in ("a b", "c") for ending in endings]
-    assert read_rttm(out / "a b.rttm") == {"a_b": _TURNS}
+    assert read_rttm(out / "a b.rttm") == {"a_b": TURNS}
     assert json.loads((out / "c.json").read_text())["file"] == "c"
 
 
@@ -227,172 +148,6 @@ def test_only_a_folder_without_audio_loads_no_network(tmp_path: Path, run: Run) 
 
 def test_folders_are_searched_for_what_libsndfile_reads() -> None:
     assert {".wav", ".flac", ".ogg", ".mp3", ".aiff", ".m4a", ".mp4", ".mkv", ".webm"} <= SUFFIXES
-
-
-# Failures
-
-
-def test_a_bad_file_does_not_stop_the_others(tmp_path: Path, run: Run) -> None:
-    out = tmp_path / "out"
-    good = [audio(tmp_path / f"{name}.wav") for name in "ac"]
-    bad, missing = audio(tmp_path / "b.wav", b"bad"), tmp_path / "none.wav"
-    status, printed, err = run(good[0], bad, missing, good[1], "-o", out)
-    assert (status, printed) == (1, "")
-    assert err.splitlines() == [
-        f"voxport: {bad}: cannot be read as audio: it is bad",
-        f"voxport: {missing}: no such file",
-        "2 files done, 2 failed",
-    ]
-    assert names(out) == ["a.rttm", "c.rttm"]
-
-
-def test_a_single_bad_file_needs_no_summary(tmp_path: Path, run: Run) -> None:
-    missing = tmp_path / "none.wav"
-    assert run(missing) == (1, "", f"voxport: {missing}: no such file\n")
-
-
-def test_a_failure_keeps_the_result_of_before(tmp_path: Path, run: Run) -> None:
-    (tmp_path / "a.rttm").write_text("before")
-    run(audio(tmp_path / "a.wav", b"bad"), "-o", tmp_path)
-    assert (tmp_path / "a.rttm").read_text() == "before"
-    run(audio(tmp_path / "a.wav"), "-o", tmp_path)
-    assert read_rttm(tmp_path / "a.rttm") == {"a": _TURNS}
-
-
-def test_a_defect_is_shown_in_full_and_does_not_stop_the_others(tmp_path: Path, run: Run) -> None:
-    defect, good = audio(tmp_path / "a.wav", b"defect"), audio(tmp_path / "b.wav")
-    status, out, err = run(defect, good)
-    assert status == 1
-    assert list(read_rttm(io.StringIO(out))) == ["b"]
-    assert err.startswith("Traceback")
-    assert f"voxport: {defect}: unexpected ZeroDivisionError: by a file\n" in err
-    assert err.endswith("\n1 file done, 1 failed\n")
-
-
-def test_a_result_that_cannot_be_written_is_a_failure(tmp_path: Path, run: Run) -> None:
-    out = tmp_path / "out"
-    (out / "a.rttm").mkdir(parents=True)
-    files = [audio(tmp_path / f"{name}.wav") for name in "ab"]
-    status, _, err = run(*files, "-o", out)
-    assert status == 1
-    assert err.startswith(f"voxport: {files[0]}: {out}: results cannot be written: ")
-    assert names(out) == ["a.rttm", "b.rttm"]
-
-
-def test_networks_that_cannot_be_loaded(tmp_path: Path, run: Run) -> None:
-    files = [audio(tmp_path / f"{name}.wav") for name in "ab"]
-    expected = "voxport diarize: there is no device 'none'\n"
-    assert run(*files, "--device", "none") == (1, "", expected)
-
-
-# Interrupts and pipes
-
-
-def test_interrupt_leaves_whole_results_only(tmp_path: Path, run: Run) -> None:
-    out = tmp_path / "out"
-    contents = {"a": b"good", "b": b"interrupt", "c": b"good"}
-    files = [audio(tmp_path / f"{name}.wav", content) for name, content in contents.items()]
-    expected = "1 file done, 2 not done\nvoxport diarize: interrupted\n"
-    assert run(*files, "-o", out) == (130, "", expected)
-    assert names(out) == ["a.rttm"]
-
-
-@pytest.mark.parametrize("where", ["open", "replace"])
-def test_interrupt_while_writing_leaves_nothing(
-    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, where: str
-) -> None:
-    drafts = []
-    real_open = Path.open
-
-    def half_written(path: Path, *arguments: Any, **options: Any) -> IO[Any]:
-        file = real_open(path, *arguments, **options)
-        if path.suffix != ".part":
-            return file
-        drafts.append(path)
-        return HalfWritten(file)
-
-    def interrupted(path: Path, _: Path) -> None:
-        drafts.append(path)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Path, where, half_written if where == "open" else interrupted)
-    file, out = audio(tmp_path / "a.wav"), tmp_path / "out"
-    audio(out / "a.rttm", b"before")
-    assert run(file, "-o", out)[0] == 130
-    assert len(drafts) == 1
-    assert names(out) == ["a.rttm"]
-    assert (out / "a.rttm").read_text() == "before"
-
-
-class HalfWritten(io.StringIO):
-    """An interrupt comes when some of the text is in the file."""
-
-    def __init__(self, file: IO[Any]) -> None:
-        super().__init__()
-        self._file = file
-
-    def write(self, text: str) -> int:
-        with self._file as file:
-            file.write(text[: len(text) // 2])
-        raise KeyboardInterrupt
-
-
-def test_a_closed_pipe_ends_without_a_word(
-    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = [audio(tmp_path / f"{name}.wav") for name in "ab"]
-
-    def closed(_: str) -> int:
-        raise BrokenPipeError
-
-    monkeypatch.setattr(sys.stdout, "write", closed)
-    assert run(*files) == (141, "", "")
-    assert len(FakeDiarizer.heard) == 1
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_behind_standard_output_ends_it(tmp_path: Path) -> None:
-    status, err = real_process([audio(tmp_path / "a.wav"), audio(tmp_path / "b.wav")], "/dev/full")
-    assert status == 1
-    assert err.startswith("voxport diarize: the result cannot be printed: No space left")
-    assert err.count("\n") == 1
-
-
-@pytest.mark.skipif(os.name != "posix", reason="pipes of a POSIX shell")
-def test_a_closed_pipe_of_a_real_process(tmp_path: Path) -> None:
-    status, err = real_process([audio(tmp_path / "a.wav"), audio(tmp_path / "b.wav")], None)
-    assert (status, err) == (141, "")
-
-
-def real_process(files: list[Path], stdout: str | None) -> tuple[int, str]:
-    """Status and errors of a process whose output goes to a file, or to nobody."""
-    code = (
-        "import sys\n"
-        "from test_diarize_command import FakeDiarizer\n"
-        "from voxport.runtime.cli import main\n"
-        "from voxport.runtime.diarization import diarizer\n"
-        "FakeDiarizer.made, FakeDiarizer.heard = [], []\n"
-        "diarizer.Diarizer = FakeDiarizer\n"
-        "sys.exit(main(['diarize', *sys.argv[1:]]))\n"
-    )
-    if stdout is None:
-        reading, writing = os.pipe()
-        os.close(reading)
-    else:
-        writing = os.open(stdout, os.O_WRONLY)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", code, *map(str, files)],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
-            stdout=writing,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-    finally:
-        os.close(writing)
-    return done.returncode, done.stderr
 
 
 # Refused before any work
@@ -509,39 +264,3 @@ def test_quiet_leaves_errors_only(
     missing = tmp_path / "none.wav"
     status, _, err = run(audio(tmp_path / "a.wav"), missing, "--quiet")
     assert (status, err) == (1, f"voxport: {missing}: no such file\n")
-
-
-@pytest.mark.parametrize(
-    ("progress", "text"),
-    [
-        (Progress("windows", 0, 3600, 0), "windows [--------------------]   0%  0.0x"),
-        (
-            Progress("windows", 900, 3600, 90),
-            "windows [#####---------------]  25%  10.0x  ETA 4:30",
-        ),
-        (Progress("windows", 4000, None, 100), "windows  1:06:40  40.0x"),
-        (Progress("windows", 5, 4, 1), "windows [####################] 100%  5.0x  ETA 0:00"),
-        (Progress("clustering", 0, 4, 1), "clustering"),
-    ],
-)
-def test_what_a_bar_says(progress: Progress, text: str) -> None:
-    assert progress_bar.described(progress) == text
-
-
-def test_a_bar_never_wraps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "30")
-    stream = io.StringIO()
-    bar = progress_bar.ProgressBar(stream)
-    bar.begin("x" * 200)
-    bar(Progress("windows", 900, 3600, 90))
-    assert all(len(line) < 30 for line in stream.getvalue().split("\r"))
-    assert "ETA 4:30" in stream.getvalue()
-
-
-def test_a_bar_is_not_drawn_too_often() -> None:
-    stream = io.StringIO()
-    bar = progress_bar.ProgressBar(stream)
-    bar.begin("a")
-    for second in range(1000):
-        bar(Progress("windows", second, 1000, 1))
-    assert stream.getvalue().count("\r") < 50

@@ -1,19 +1,18 @@
-"""Recordings named on a command line, and results that are written whole or not at all."""
+"""Recordings named on a command line."""
 
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from ..errors import OptionsError, VoxportError
+from ..errors import OptionsError
 
 if TYPE_CHECKING:
     from ..audio_source import AudioSource
@@ -46,7 +45,7 @@ class Recording:
 
     @contextmanager
     def opened(self) -> Iterator[AudioSource]:
-        """What a ``Diarizer`` takes; the bytes of standard input as a seekable file."""
+        """What ``read_audio`` takes; the bytes of standard input as a seekable file."""
         if self.path is not None:
             yield self.path
             return
@@ -134,47 +133,5 @@ def check_names(recordings: Iterable[Recording]) -> None:
         if other is not recording:
             raise OptionsError(
                 f"{other.label} and {recording.label} would both be called {recording.file_id}: "
-                "rename one of them, or diarize them into different folders"
+                "rename one of them, or write them into different folders"
             )
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder for results.
-
-    Raises:
-        VoxportError: it is a file, or cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as error:
-        raise VoxportError(f"{folder}: cannot be made a folder: {_why(error)}") from error
-
-
-def write_whole(folder: Path, texts: Mapping[str, str]) -> None:
-    """Write files by name, each whole or not at all, whatever interrupts.
-
-    All are written under other names first: a full disk leaves what was there before.
-
-    Raises:
-        VoxportError: a file cannot be written.
-    """
-    try:
-        with ExitStack() as stack:
-            drafts = {name: _draft(folder, text, stack) for name, text in texts.items()}
-            for name, draft in drafts.items():
-                draft.replace(folder / name)
-    except OSError as error:
-        raise VoxportError(f"{folder}: results cannot be written: {_why(error)}") from error
-
-
-def _draft(folder: Path, text: str, stack: ExitStack) -> Path:
-    """A hidden file with the text; ``stack`` removes what is left of it."""
-    path = folder / f".voxport-{os.getpid()}-{secrets.token_hex(4)}.part"
-    stack.callback(path.unlink, missing_ok=True)
-    with path.open("x", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-    return path
-
-
-def _why(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error)

@@ -1,4 +1,4 @@
-"""A line on a terminal that says how far a diarization is."""
+"""A line on a terminal that says how far the work on a recording is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from .progress import Progress
+    from ..diarization.progress import Progress
 
 _CELLS = 20
 _MAX_TITLE = 40
@@ -31,7 +31,7 @@ class ProgressBar:
         self._draw(f"{self._title}  reading")
 
     def __call__(self, progress: Progress) -> None:
-        """Show how far it is: the hook of a ``Diarizer``. A new stage is shown at once."""
+        """Show how far it is: the ``progress`` of a ``Diarizer``. A new stage shows at once."""
         now_s = time.perf_counter()
         if progress.stage == self._stage and now_s - self._drawn_s < _PAUSE_S:
             return
@@ -58,8 +58,8 @@ class ProgressBar:
 
 def described(progress: Progress) -> str:
     """Stage, bar, share, speed and time to go, as far as each is known."""
-    if progress.stage != "windows":
-        # Clustering has no measure of its own: it is done, or it is not.
+    if progress.stage == "clustering":
+        # It has no measure of its own: it is done, or it is not.
         return progress.stage
     speed = f"{progress.rtfx:.1f}x"
     if not progress.total_s:
