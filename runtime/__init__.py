@@ -20,6 +20,7 @@ from .errors import (
     OptionsError,
     OutOfMemoryError,
     SessionClosedError,
+    SpeakerDatabaseError,
     VoxportError,
 )
 from .loading import load
@@ -31,9 +32,18 @@ from .windows import AudioWindows, WindowBlock, WindowPlan
 
 if TYPE_CHECKING:
     from .annotation.turns import Turns
+    from .detection import DetectionResult, SpeechDetector
     from .diarization import DiarizationResult, Diarizer, Settings
     from .profiling import Profiler
+    from .speakers import (
+        Embeddings,
+        Identification,
+        SpeakerDatabase,
+        SpeakerEmbedder,
+        SpeakerIdentifier,
+    )
     from .stages import Turn
+    from .streaming import StreamingDiarizer, StreamingSettings, StreamingUpdate
 
 __all__ = [
     "ArtifactError",
@@ -42,11 +52,14 @@ __all__ = [
     "AudioError",
     "AudioWindows",
     "Description",
+    "DetectionResult",
     "DeviceError",
     "DevicePlan",
     "DeviceStatus",
     "DiarizationResult",
     "Diarizer",
+    "Embeddings",
+    "Identification",
     "InputError",
     "Manifest",
     "MissingDependencyError",
@@ -57,6 +70,14 @@ __all__ = [
     "Session",
     "SessionClosedError",
     "Settings",
+    "SpeakerDatabase",
+    "SpeakerDatabaseError",
+    "SpeakerEmbedder",
+    "SpeakerIdentifier",
+    "SpeechDetector",
+    "StreamingDiarizer",
+    "StreamingSettings",
+    "StreamingUpdate",
     "TensorSpec",
     "Tuning",
     "Turn",
@@ -73,10 +94,21 @@ __all__ = [
 ]
 
 
+_SPEAKERS = frozenset(
+    ("Embeddings", "Identification", "SpeakerDatabase", "SpeakerEmbedder", "SpeakerIdentifier")
+)
+
+
 def __getattr__(name: str) -> Any:
     """Imported when they are asked for: they bring SciPy, which takes longer than all the rest."""
     if name in ("DiarizationResult", "Diarizer", "Settings"):
         from . import diarization as module  # noqa: PLC0415
+    elif name in ("DetectionResult", "SpeechDetector"):
+        from . import detection as module  # type: ignore[no-redef] # noqa: PLC0415
+    elif name in _SPEAKERS:
+        from . import speakers as module  # type: ignore[no-redef] # noqa: PLC0415
+    elif name in ("StreamingDiarizer", "StreamingSettings", "StreamingUpdate"):
+        from . import streaming as module  # type: ignore[no-redef] # noqa: PLC0415
     elif name == "Profiler":
         from . import profiling as module  # type: ignore[no-redef] # noqa: PLC0415
     elif name == "Turn":
