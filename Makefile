@@ -21,7 +21,7 @@ PACKAGES := voxport.graphs voxport.export voxport.runtime
 SOURCES := graphs export runtime tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help export verify verify-mac test fuzz demo diarize bench-export lint format typecheck check clean distclean
+.PHONY: help export verify verify-mac test fuzz demo diarize bench-export bench-diarize bench-precision lint format typecheck check clean distclean
 
 help:
 	@echo "make export       real checkpoints -> verified artifacts (ONNX, Core ML) in $(MODELS)/"
@@ -32,6 +32,8 @@ help:
 	@echo "make test         the test suite"
 	@echo "make fuzz         10,000 broken inputs: audio, manifests, metadata"
 	@echo "make bench-export time of each export, and PyTorch against ONNX Runtime"
+	@echo "make bench-diarize  voxport against its peers: DER, speed, memory (an hour; BENCH=... for options)"
+	@echo "make bench-precision  what each precision and format costs in DER"
 	@echo "make check        lint and typecheck"
 	@echo "make clean        remove artifacts and caches; distclean: .venv too"
 
@@ -95,6 +97,15 @@ diarize: $(MODELS)/manifest.json
 
 bench-export: $(call STAMP,export)
 	$(BIN)/python benchmarks/bench_export.py
+
+# Peers in environments of their own under build/bench. Options: make bench-diarize BENCH=--hour
+BENCH ?=
+bench-diarize: $(MODELS)/manifest.json
+	TORCH='$(TORCH)' TORCH_INDEX='$(TORCH_INDEX)' \
+		$(BIN)/python benchmarks/bench_diarize.py --models $(MODELS) $(BENCH)
+
+bench-precision: $(MODELS)/manifest.json
+	$(BIN)/python benchmarks/bench_precision.py --models $(MODELS) $(BENCH)
 
 lint: $(call STAMP,dev)
 	$(BIN)/ruff check $(SOURCES)
