@@ -18,11 +18,10 @@ _SCRIPT = Path(__file__).parent / "peers" / "score_pyannote.py"
 def cross_checked(found: Environment | None, results: Sequence[Results], material: Material) -> str:
     """A sentence: how far both are apart at most, or why that is not known."""
     pairs = [
-        (each.reference, run.answers[str(each.path)].turns)
+        (each.reference, turns)
         for result in results
-        for run in result.runs[:1]
         for each in (*material.clips, material.long)
-        if str(each.path) in run.answers and not result.row.speed_only
+        if not result.row.speed_only and (turns := result.turns(each)) is not None
     ]
     if found is None or found.python is None or not pairs:
         return "Scores are voxport's own; pyannote.metrics was not at hand to check them."

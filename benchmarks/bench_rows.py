@@ -10,6 +10,8 @@ from bench_recordings import Recording
 from bench_runs import Run
 from bench_tables import errors, spread
 from voxport.runtime.annotation.scoring import Score, score, total
+from voxport.runtime.annotation.turns import Turns
+from voxport.runtime.stages import within
 
 HEADER = (
     "system",
@@ -65,12 +67,22 @@ class Results:
 
     def scored(self, recordings: Sequence[Recording]) -> Score | None:
         """The first run's error on recordings; None where there is none for each of them."""
-        answers = self.runs[0].answers if self.runs else {}
         if self.row.speed_only or not recordings:
             return None
-        if not all(str(each.path) in answers for each in recordings):
+        pairs = [(each.reference, self.turns(each)) for each in recordings]
+        found = [(reference, turns) for reference, turns in pairs if turns is not None]
+        if len(found) < len(pairs):
             return None
-        return total(score(each.reference, answers[str(each.path)].turns) for each in recordings)
+        return total(score(*pair) for pair in found)
+
+    def turns(self, recording: Recording) -> Turns | None:
+        """The first run's answer, within the recording; None where there is none.
+
+        Some peers end a turn in the padding of their last window, which nobody would use.
+        """
+        answers = self.runs[0].answers if self.runs else {}
+        answer = answers.get(str(recording.path))
+        return None if answer is None else Turns(within(answer.turns, recording.duration_s))
 
     def rtfx(self, recording: Recording) -> list[float]:
         """Audio seconds per second, of each run that finished the recording."""

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -179,14 +180,20 @@ class Manifest:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ArtifactError(f"{path}: unreadable: {error}") from error
-        entries = _typed(_parse(text, str(path)), "artifacts", list, str(path))
-        rows = tuple(
-            _row(entry, f"{path}: artifacts[{index}]") for index, entry in enumerate(entries)
-        )
-        _check_unique("key", (", ".join(row.key) for row in rows), str(path))
-        # Case counts for nothing on the file systems of macOS and Windows.
-        _check_unique("path", (row.path.casefold() for row in rows), str(path))
-        return cls(rows)
+        return cls(_rows(text, str(path)))
+
+
+# A diarizer asks half a dozen times for what takes 25 ms to check.
+@lru_cache(maxsize=4)
+def _rows(text: str, source: str) -> tuple[ArtifactRow, ...]:
+    entries = _typed(_parse(text, source), "artifacts", list, source)
+    rows = tuple(
+        _row(entry, f"{source}: artifacts[{index}]") for index, entry in enumerate(entries)
+    )
+    _check_unique("key", (", ".join(row.key) for row in rows), source)
+    # Case counts for nothing on the file systems of macOS and Windows.
+    _check_unique("path", (row.path.casefold() for row in rows), source)
+    return rows
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 
 from ..errors import OptionsError
 from .spans import Span
@@ -148,6 +147,8 @@ def _assigned(matrix: Doubles, scored_rows: Bools, scored_columns: Bools) -> Map
 
     Speakers without any scored speech are left out first: pyannote.metrics does not see them.
     """
+    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 -- slow to import
+
     rows, columns = np.flatnonzero(scored_rows), np.flatnonzero(scored_columns)
     kept = matrix[np.ix_(rows, columns)]
     first, second = linear_sum_assignment(kept, maximize=True)

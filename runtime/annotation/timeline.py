@@ -165,19 +165,25 @@ def _panel(panel: _Panel, lanes: list[_Lane], overlap: tuple[Span, ...]) -> Iter
 
 
 def _axis(panel: _Panel, bottom: float) -> Iterator[str]:
-    step_s = _step_s(panel.end_s - panel.start_s)
     right = panel.x(panel.end_s)
     yield f'<path d="M{_LABELS:g} {bottom:g}H{right:.1f}" stroke="{_GREY}"/>'
-    for number in range(_MAX_TICKS + 1):
-        time_s = panel.start_s + number * step_s
-        if time_s > panel.end_s:
-            break
+    for time_s, label in ticks(panel.start_s, panel.end_s):
         x = panel.x(time_s)
         yield (
             f'<path d="M{x:.1f} {panel.top:g}V{bottom + 4:g}" stroke="{_GREY}" '
             f'stroke-opacity="0.4"/><text x="{x:.1f}" y="{bottom + 15:g}" '
-            f'text-anchor="middle">{_clock(time_s, step_s)}</text>'
+            f'text-anchor="middle">{label}</text>'
         )
+
+
+def ticks(start_s: float, end_s: float) -> Iterator[tuple[float, str]]:
+    """Up to eleven times at round distances from ``start_s`` on, and how they are written."""
+    step_s = _step_s(end_s - start_s)
+    for number in range(_MAX_TICKS + 1):
+        time_s = start_s + number * step_s
+        if time_s > end_s:
+            break
+        yield time_s, _clock(time_s, step_s)
 
 
 def _step_s(length_s: float) -> float:

@@ -7,6 +7,8 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from importlib import import_module
+from threading import Thread
 from types import TracebackType
 from typing import Self
 
@@ -93,17 +95,20 @@ class Diarizer:
         folder = find_models(models)
         chosen = replace(options, intra_op_threads=options.intra_op_threads or 1)
         names = (SEGMENTATIONS, (embedding or first_embedding(folder),))
-        self._segmentation, self._embedding = (
-            load_first(
-                each,
-                device=device,
-                precision=precision,
-                models=folder,
-                fallback=fallback,
-                options=chosen,
+        # Needed when all audio has been heard, and as slow to import as the networks are to load.
+        Thread(target=import_module, args=("scipy.cluster.hierarchy",), daemon=True).start()
+        with ThreadPoolExecutor(len(names)) as pool:
+            self._segmentation, self._embedding = pool.map(
+                lambda each: load_first(
+                    each,
+                    device=device,
+                    precision=precision,
+                    models=folder,
+                    fallback=fallback,
+                    options=chosen,
+                ),
+                names,
             )
-            for each in names
-        )
         on_cpu = self._embedding.device == "cpu"
         self._workers = (threads or os.cpu_count() or 1) if on_cpu else 1
         self.grid = FrameGrid.from_description(self._segmentation.description)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.cluster.hierarchy import fcluster
-from scipy.spatial.distance import cdist
 
 from ..errors import OptionsError
 from .arrays import (
@@ -124,6 +122,8 @@ def ahc_labels(
 
 def cut(dendrogram: Doubles, threshold: float) -> Ints:
     """(n - 1, 4) dendrogram -> (n,) clusters from 0 whose merges are all within the threshold."""
+    from scipy.cluster.hierarchy import fcluster  # noqa: PLC0415 -- slow to import
+
     labels: Ints = fcluster(dendrogram, threshold, criterion="distance").astype(np.int64)
     return labels - 1
 
@@ -161,6 +161,8 @@ def _join_small(points: Floats, labels: Ints, min_size: int) -> Ints:
     is_large = np.bincount(labels) >= min_size
     if is_large.all():
         return labels
+    from scipy.spatial.distance import cdist  # noqa: PLC0415 -- slow to import
+
     means = cluster_means(points, labels)
     distances = cdist(means[is_large], means[~is_large], "cosine")
     target = np.cumsum(is_large) - 1

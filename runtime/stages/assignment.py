@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 
 from .arrays import NO_CLUSTER, AnyArray, Bools, Doubles, Floats, Ints, active_masks
 
@@ -45,6 +43,8 @@ def one_cluster(embeddings: Floats, masks: AnyArray, training: Floats) -> Cluste
 
 def similarities(embeddings: Floats, centroids: Floats) -> Doubles:
     """(W, S, D), (K, D) -> (W, S, K) float64: 1 + cosine; NaN for an embedding of NaN or zeros."""
+    from scipy.spatial.distance import cdist  # noqa: PLC0415 -- slow to import
+
     windows, speakers, dimension = embeddings.shape
     distances = cdist(embeddings.reshape(-1, dimension), centroids, "cosine")
     scores: Doubles = (2 - distances).reshape(windows, speakers, len(centroids))
@@ -68,6 +68,8 @@ def one_to_one(scores: Doubles, silent: Bools) -> Ints:
     than all others, so that they take no cluster from anyone who speaks. Source:
     ``constrained_argmax`` and ``VBxClustering`` in pyannote.audio 4.0.7.
     """
+    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 -- slow to import
+
     known = scores[~np.isnan(scores)]
     lowest = float(known.min()) if len(known) else 0.0
     # With a NaN anywhere, pyannote gives silent speakers NaN too, hence the lowest score itself.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.cluster import hierarchy
 
 from ..errors import InputError
 from .arrays import AnyArray, Bools, Doubles, Ints, checked_points
@@ -39,6 +38,8 @@ def centroid_linkage(points: AnyArray, max_pairwise: int = MAX_PAIRWISE) -> Doub
     if len(points) < 2:
         raise InputError("linkage needs at least two points")
     if len(points) <= max_pairwise:
+        from scipy.cluster import hierarchy  # noqa: PLC0415 -- slow to import
+
         dendrogram: Doubles = hierarchy.linkage(points, "centroid", "euclidean")
         return dendrogram
     return _CentroidMerging(points.astype(np.float64)).run()

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import eigh
 
 from ..errors import ArtifactError, ArtifactNotFoundError, InputError
 from .arrays import AnyArray, Doubles, checked_points
@@ -144,6 +143,8 @@ def _check_shapes(transform: Arrays, plda: Arrays, folder: Path) -> None:
 
 def _diagonalised(transform: Doubles, psi: Doubles, folder: Path) -> tuple[Doubles, Doubles]:
     """A basis in which the variance within speakers is 1 and that between them diagonal."""
+    from scipy.linalg import eigh  # noqa: PLC0415 -- slow to import
+
     try:
         within = np.linalg.inv(transform.T @ transform)
         between = np.linalg.inv((transform.T / psi) @ transform)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp
 
 from ..errors import InputError, OptionsError
 from .ahc import cut
@@ -256,6 +255,8 @@ class _Model:
         self, rows: slice, variances: Doubles, means: Doubles, priors: Doubles
     ) -> tuple[Doubles, float]:
         """Responsibilities for some rows, (rows, K), and their share of the bound."""
+        from scipy.special import logsumexp  # noqa: PLC0415 -- slow to import
+
         scores: Doubles = self.projected[rows] @ means.T
         scores -= 0.5 * (variances + means**2) @ self.phi
         scores += self.log_density[rows]

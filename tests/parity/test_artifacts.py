@@ -137,11 +137,11 @@ def test_windows_that_share_filters_equal_windows_by_themselves(
     windows = np.stack([sample_waveform[start : start + 160000] for start in starts])[:, None]
     alone = load("segmentation_masks", models=models, precision=precision).run(waveform=windows)
     if precision == "fp32":
-        # Measured: 3.4e-4, near -20; 4e-5 where a class is likely.
+        # Measured: 8e-5.
         np.testing.assert_allclose(together["log_probs"], alone["log_probs"], rtol=0, atol=1e-3)
         np.testing.assert_array_equal(together["masks"], alone["masks"])
     else:
-        # Rounding moves what is quantised by a step here and there: 15 of 12,369 frames measured.
+        # Rounding moves what is quantised by a step here and there: 17 of 12,369 frames measured.
         changed = (together["masks"] != alone["masks"]).any(axis=2).mean()
         assert changed < 5e-3
 
