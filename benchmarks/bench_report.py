@@ -18,10 +18,12 @@ _METHOD = (
     "start of the process. In brackets after a median: least to most of all rounds."
 )
 _PEERS = (
+    "The clips are those that voxport's clustering threshold was chosen on (docs/decisions/0009). "
     "pyannote.audio runs 3D-Speaker's own CAM++ class in PyTorch, on features cropped to each "
-    "speaker's mask; sherpa-onnx runs voxport's segmentation graph and CAM++ traced from voxport's "
-    "modules, with its best threshold (0.5); senko is as shipped (silero VAD, CAM++ on 1.5 s, "
-    "spectral clustering), its own warm-up counted as loading."
+    "speaker's mask, with the threshold of its 3.1 recipe (0.7046); sherpa-onnx runs voxport's "
+    "segmentation graph and CAM++ traced from voxport's modules, with its best threshold (0.5); "
+    "senko is as shipped (silero VAD, CAM++ on 1.5 s, spectral clustering), its own warm-up "
+    "counted as loading."
 )
 
 

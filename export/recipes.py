@@ -16,9 +16,9 @@ from .networks import Networks, fbank_config
 SAME_SPEAKER_DISTANCE = {"campplus": 0.42, "wespeaker": 0.7045654963945799**2 / 2}
 
 # Euclidean distance between centroids of unit embeddings above which clusters stay apart. CAM++
-# without its ReLU (docs/decisions/0004), masked pooling: in the middle of 0.75 to 0.78, where both
-# thirty-second clips and ten minutes of them joined do best (docs/decisions/0007). WeSpeaker:
-# speaker-diarization-3.1's.
+# without its ReLU (docs/decisions/0004), masked pooling: in the middle of 0.75 to 0.78, where
+# nothing collapses in either mode, neither on clips nor on ten minutes of them
+# (docs/decisions/0009). WeSpeaker: speaker-diarization-3.1's.
 CLUSTERING_THRESHOLD = {"campplus": 0.765, "wespeaker": 0.7045654963945799}
 
 

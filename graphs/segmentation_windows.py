@@ -50,8 +50,9 @@ class SharedFilters(nn.Module):
         Returns:
             (W, sinc_filters, P)
         """
-        # Without an offset, so that little is left of it to cancel after the filters.
-        centred = waveform - waveform.mean()
+        # Without an offset, so that little is left of it to cancel after the filters. Clipped: one
+        # broken sample of 1e8 would otherwise be an offset to all windows.
+        centred = waveform - waveform.clamp(-1.0, 1.0).mean()
         first = (starts // self.hop).unsqueeze(1)
         scale, shift = self.normalisation(centred, first)
         response = self.filters(centred)

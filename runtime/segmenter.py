@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from .errors import OptionsError, OutOfMemoryError
+from .errors import AudioError, OptionsError, OutOfMemoryError
 from .session import Session
 from .stages import FrameGrid
-from .windows import WindowBlock
+from .windows import WindowBlock, WindowPlan
 
 _LOG = logging.getLogger("voxport")
 Masks = npt.NDArray[np.uint8]
@@ -23,6 +23,9 @@ SEGMENTATIONS = ("segmentation_windows", "segmentation_masks")
 # Windows per call on the CPU. On one core 8 take 20 % less time each than one; more gain nothing
 # (4 to 32 tried) and cost memory, 10 MB each.
 _CPU_WINDOWS = 8
+# How much audio is taken at a time, in seconds, and the share of a window that two blocks share.
+BLOCK_S = 30.0
+_OVERLAP = 0.2
 
 
 class Segmenter:
@@ -105,6 +108,30 @@ def step_samples(session: Session, grid: FrameGrid, step_s: float) -> int:
             f"got {step_s}"
         )
     return max(1, round(wanted / multiple)) * multiple
+
+
+def overlap_samples(grid: FrameGrid) -> int:
+    """How much audio a block shares with the next one: what lies at the border of one is well
+    within the other."""
+    return round(_OVERLAP * grid.window_samples)
+
+
+def window_plan(session: Session, step_s: float, block_s: float = BLOCK_S) -> WindowPlan:
+    """Windows in blocks of ``block_s``, which advance by what they do not share.
+
+    The same for all that is made of windows: masks are rounded as those that were computed with
+    them, so that other blocks may give another frame here and there.
+
+    Raises:
+        OptionsError: a step that the artifact does not take, or a block that is too long.
+    """
+    grid = FrameGrid.from_description(session.description)
+    step = step_samples(session, grid, step_s)
+    advance = round(block_s * grid.sample_rate_hz) - overlap_samples(grid)
+    try:
+        return WindowPlan(grid.window_samples, step, max(grid.window_samples, advance) // step)
+    except AudioError as error:
+        raise OptionsError(f"block_s of {block_s}: {error}") from error
 
 
 def _parts(block: WindowBlock, most: int) -> Iterator[WindowBlock]:

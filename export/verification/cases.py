@@ -143,8 +143,14 @@ def segmentation_windows(networks: Networks, speech: Speech) -> list[Case]:
         _windows("speech with an offset", samples + np.float32(0.5), regular[:3]),
         _windows("full-scale noise", full_scale_noise(1, 2 * length)[0, 0], (length, 0)),
         _windows("silence", np.zeros(length, np.float32), (0,), decides=True, numbers=False),
-        _windows("silence, then speech", half_silent, regular[:3], numbers=False),
-        _windows("constant offset", np.full(length, 0.5, np.float32), (0, 0), numbers=False),
+        _windows("silence, then speech", half_silent, regular[:3], decides=True, numbers=False),
+        _windows(
+            "constant offset",
+            np.full(length, 0.5, np.float32),
+            (0, 0),
+            decides=True,
+            numbers=False,
+        ),
     ]
 
 

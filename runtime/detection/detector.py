@@ -18,14 +18,11 @@ from ..errors import OptionsError
 from ..in_order import map_in_order, timed
 from ..loading import load_first
 from ..options import DEFAULT_OPTIONS, Options
-from ..segmenter import SEGMENTATIONS, Segmenter, step_samples
+from ..segmenter import SEGMENTATIONS, Segmenter, window_plan
 from ..stages import FrameGrid, to_turns, within
-from ..windows import AudioWindows, WindowBlock, WindowPlan
+from ..windows import AudioWindows, WindowBlock
 from .counts import Bools, Counts, CountTrack
 from .result import OVERLAP, SPEECH, DetectionResult
-
-# How much audio is taken at a time, as by a Diarizer.
-_BLOCK_S = 30.0
 
 
 class SpeechDetector:
@@ -85,11 +82,7 @@ class SpeechDetector:
         on_cpu = self._session.device == "cpu"
         self._workers = (threads or os.cpu_count() or 1) if on_cpu else 1
         self.grid = FrameGrid.from_description(self._session.description)
-        step = step_samples(self._session, self.grid, step_s)
-        length = round(_BLOCK_S * self.grid.sample_rate_hz)
-        self._plan = WindowPlan(
-            self.grid.window_samples, step, max(self.grid.window_samples, length) // step
-        )
+        self._plan = window_plan(self._session, step_s)
         self._segmenter = Segmenter(self._session, self._plan.block_windows)
 
     @property

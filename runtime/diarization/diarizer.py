@@ -17,12 +17,12 @@ import numpy as np
 from ..annotation.turns import Turns
 from ..audio_source import AudioSource
 from ..batching import is_batched
-from ..errors import ArtifactError, AudioError, OptionsError
+from ..errors import ArtifactError, OptionsError
 from ..in_order import timed
 from ..loading import load_first
 from ..locate import find_models, first_embedding
 from ..options import DEFAULT_OPTIONS, Options
-from ..segmenter import SEGMENTATIONS, Segmenter, step_samples
+from ..segmenter import SEGMENTATIONS, Segmenter, overlap_samples, window_plan
 from ..stages import (
     AhcOptions,
     Clusters,
@@ -39,23 +39,19 @@ from ..stages import (
     within,
 )
 from ..synthetic import probe_inputs
-from ..windows import AudioWindows, WindowPlan
+from ..windows import AudioWindows
 from .extraction import Extractor, Local
 from .progress import Hook, Progress, Stopwatch
 from .result import DiarizationResult, Used
 from .settings import Settings
 
-# Consecutive regions share so much of a window's length: what lies at the border of one is well
-# within the other.
-REGION_OVERLAP = 0.2
-
 
 class Diarizer:
     """Who spoke when, for any audio.
 
-    On the CPU every core works on a block of its own, each network on one thread: an LSTM gains
-    nothing from a second thread, and nobody waits for anybody. The answer does not depend on the
-    number of threads.
+    On the CPU every core segments some windows or embeds a block of its own, each network on one
+    thread: an LSTM gains nothing from a second thread. At most half of the cores embed at once,
+    since that takes most of the memory. The answer does not depend on the number of threads.
     """
 
     def __init__(  # noqa: PLR0913 -- one keyword for each choice
@@ -112,9 +108,7 @@ class Diarizer:
         on_cpu = self._embedding.device == "cpu"
         self._workers = (threads or os.cpu_count() or 1) if on_cpu else 1
         self.grid = FrameGrid.from_description(self._segmentation.description)
-        step = step_samples(self._segmentation, self.grid, self.settings.step_s)
-        self._overlap_samples = round(REGION_OVERLAP * self.grid.window_samples)
-        self._plan = _window_plan(self.grid, step, self.settings.block_s, self._overlap_samples)
+        self._plan = window_plan(self._segmentation, self.settings.step_s, self.settings.block_s)
         self._segmenter = Segmenter(self._segmentation, self._plan.block_windows)
         self._check_embedding()
 
@@ -153,7 +147,7 @@ class Diarizer:
             self._segmenter,
             self._embedding,
             self.settings.mode,
-            self._plan.advance + self._overlap_samples,
+            self._plan.advance + overlap_samples(self.grid),
             watch,
             at_once=max(1, self._workers // 2),
         )
@@ -295,15 +289,6 @@ class Diarizer:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _window_plan(grid: FrameGrid, step: int, block_s: float, overlap_samples: int) -> WindowPlan:
-    """Blocks advance by what is left of a region without its overlap, a window at least."""
-    length = round(block_s * grid.sample_rate_hz) - overlap_samples
-    try:
-        return WindowPlan(grid.window_samples, step, max(grid.window_samples, length) // step)
-    except AudioError as error:
-        raise OptionsError(f"block_s of {block_s}: {error}") from error
 
 
 def _joined(parts: list[Local]) -> Local:

@@ -11,6 +11,7 @@ from threading import BoundedSemaphore
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import OutOfMemoryError
 from ..segmenter import FloatArray, Masks, Segmenter
 from ..session import Session
 from ..stages import FrameGrid, embedding_masks
@@ -213,7 +214,12 @@ class Extractor:
         if not len(rows):
             return results
         rows, count = self._padded(rows), len(rows)
-        outputs = self._embedding.run(waveform=region.waveform[None, None], masks=rows[None])
+        try:
+            outputs = self._embedding.run(waveform=region.waveform[None, None], masks=rows[None])
+        except OutOfMemoryError as error:
+            raise OutOfMemoryError(
+                f"{error}. Take shorter blocks (block_s), or mode='exact'"
+            ) from error
         embeddings = outputs["embeddings"][0, :count]
         ends = np.cumsum([which.sum() for which in chosen])
         for result, which, part in zip(

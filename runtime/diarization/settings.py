@@ -8,6 +8,7 @@ from numbers import Real
 from typing import Any, Literal
 
 from ..errors import OptionsError
+from ..segmenter import BLOCK_S
 from ..stages import Plda
 
 Mode = Literal["fast", "exact"]
@@ -38,7 +39,7 @@ class Settings:
 
     mode: Mode = "fast"
     step_s: float = 1.0
-    block_s: float = 30.0
+    block_s: float = BLOCK_S
     threshold: float | None = None
     min_cluster_size: int = 12
     min_duration_off_s: float = 0.0

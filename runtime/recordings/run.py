@@ -61,6 +61,16 @@ def checked_formats(text: str, known: Mapping[str, object]) -> tuple[str, ...]:
     return names
 
 
+def check_outputs(options: argparse.Namespace, outputs: Outputs) -> None:
+    """What ``run_recordings`` checks first, for a command that has long work before it.
+
+    Raises:
+        OptionsError: options that contradict each other, or files that do.
+        VoxportError: the folder for results cannot be made.
+    """
+    _check(options, outputs, find_recordings(options.files).recordings)
+
+
 def run_recordings(
     options: argparse.Namespace,
     outputs: Outputs,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..commands import Command
-from ..errors import AnnotationError, AudioError
+from ..errors import AnnotationError, AudioError, OptionsError
 from ..recordings.arguments import add_files, add_networks, add_results
 from ..recordings.run import Answer, Outputs, Work, checked_formats, run_recordings
 
@@ -35,7 +35,6 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--per",
         choices=("speaker", "segment"),
-        default="speaker",
         help="with --segments: an embedding per speaker or per turn (default: speaker)",
     )
     group.add_argument(
@@ -52,6 +51,8 @@ def _run(options: argparse.Namespace) -> int:
     from .embeddings import FORMATS  # noqa: PLC0415 -- loads numpy
 
     formats = checked_formats(options.format, FORMATS)
+    if options.per is not None and options.segments is None:
+        raise OptionsError("--per says what to embed of --segments: give an RTTM file, too")
     known = None if options.segments is None else read_rttm(options.segments)
     outputs = Outputs(formats, binary=("npz",))
     return run_recordings(options, outputs, lambda: _embedding(options, formats, known))
@@ -77,7 +78,7 @@ def _embedding(
         def work(recording: Recording, audio: AudioSource, bar: ProgressBar) -> Answer:
             turns = None if known is None else _turns_of(recording, known, options.segments)
             embeddings = embedder.embed(
-                audio, turns, per=options.per, label=recording.file_id, progress=bar
+                audio, turns, per=options.per or "speaker", label=recording.file_id, progress=bar
             )
             note = _note(embeddings, options.min_speech)
             return Answer(

@@ -12,7 +12,14 @@ from ..commands import Command
 from ..diarization.command import speaker_bounds
 from ..errors import OptionsError
 from ..recordings.arguments import add_files, add_networks, add_results, add_speakers
-from ..recordings.run import Answer, Outputs, Work, checked_formats, run_recordings
+from ..recordings.run import (
+    Answer,
+    Outputs,
+    Work,
+    check_outputs,
+    checked_formats,
+    run_recordings,
+)
 
 if TYPE_CHECKING:
     from ..audio_source import AudioSource
@@ -63,7 +70,9 @@ def _run(options: argparse.Namespace) -> int:
     from .enrolment import known_speakers  # noqa: PLC0415 -- loads numpy, scipy and more
 
     formats = checked_formats(options.format, FORMATS)
+    outputs = Outputs(formats, shared=(_RTTM,))
     _check(options)
+    check_outputs(options, outputs)
     _check_names([name for name, _ in options.enroll], formats)
     database = known_speakers(options)
     _check_names(database.names, formats)
@@ -71,7 +80,6 @@ def _run(options: argparse.Namespace) -> int:
         database.save(options.save_database)
     if not options.files:
         return 0
-    outputs = Outputs(formats, shared=(_RTTM,))
     return run_recordings(options, outputs, lambda: _identifying(options, formats, database))
 
 
@@ -86,6 +94,19 @@ def _check(options: argparse.Namespace) -> None:
             f"--threshold is a cosine distance, above 0 and up to 2, got {options.threshold}"
         )
     speaker_bounds(options)
+    if options.save_database is not None:
+        _check_target(options.save_database, options.database)
+
+
+def _check_target(target: Path, source: Path | None) -> None:
+    """A database is written beside what is there, or over what it was made of."""
+    if not target.absolute().parent.is_dir():
+        raise OptionsError(f"--save-database {target}: there is no folder {target.parent}")
+    if target.exists() and (source is None or not source.exists() or not target.samefile(source)):
+        raise OptionsError(
+            f"--save-database {target}: there is one already, which would be lost: add to it with "
+            f"--database {target}, or take another name"
+        )
 
 
 def _check_names(names: Sequence[str], formats: Sequence[str]) -> None:

@@ -26,7 +26,7 @@ class Interrupt:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Within this block an interrupt loses half a second of audio at most.
+        """Within this block an interrupt loses what was being read, at most.
 
         Raises:
             KeyboardInterrupt: in it, or before it.

@@ -14,7 +14,7 @@ from ..errors import AudioError
 
 # Little-endian on every machine; by the names that ffmpeg has for them.
 ENCODINGS: Mapping[str, str] = MappingProxyType({"s16le": "<i2", "f32le": "<f4"})
-# Half a second of 16-bit stereo at 16 kHz; less where less has come.
+# A second of 16-bit mono at 16 kHz; less where less has come.
 _READ_BYTES = 32_768
 # How files with a header begin. As 16-bit samples that would be a loud click and then, for all
 # but WAV, noise.

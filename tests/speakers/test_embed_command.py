@@ -172,3 +172,10 @@ def test_options_that_cannot_work(
     status, out, err = run(audio(tmp_path / "a.wav", TWO), *arguments)
     assert (status, out) == (1, "")
     assert err.startswith(f"voxport embed: {message}")
+
+
+def test_per_segment_needs_segments(tmp_path: Path, run: Run) -> None:
+    file = audio(tmp_path / "a.wav", TWO)
+    status, out, err = run(file, "--per", "segment")
+    assert (status, out) == (1, "")
+    assert "--per says what to embed of --segments" in err

@@ -249,3 +249,26 @@ def test_unknown_names_do_not_meet_known_ones(meeting: Path, run: Run, bob: str)
     (unknown,) = set(turns.speakers) - {"bob"}
     assert rounded(turns) == [(0, 3, unknown), (4, 7, "bob"), (8, 9, unknown)]
     assert Turn(0, 1, unknown).speaker.startswith("SPEAKER_")
+
+
+def test_what_cannot_work_is_said_before_anybody_is_enrolled(
+    tmp_path: Path, meeting: Path, run: Run, anna: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def embedded(*_: object, **__: object) -> object:
+        raise AssertionError("somebody was enrolled")
+
+    monkeypatch.setattr(SpeakerEmbedder, "embed", embedded)
+    there = tmp_path / "known.npz"
+    there.write_bytes(b"of others")
+    cases = {
+        ("--plot",): "give a folder with -o",
+        ("--format", "rttm,json"): "give a folder with -o",
+        ("-o", str(meeting)): "meeting.wav",
+        ("--save-database", str(there)): "there is one already, which would be lost",
+        ("--save-database", str(tmp_path / "no" / "a.npz")): "there is no folder",
+    }
+    for arguments, message in cases.items():
+        status, out, err = run(meeting, "--enroll", anna, *arguments)
+        assert (status, out) == (1, "")
+        assert message in err
+    assert there.read_bytes() == b"of others"
