@@ -21,7 +21,7 @@ PACKAGES := voxport.graphs voxport.export voxport.runtime
 SOURCES := graphs export runtime tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help export verify verify-mac test fuzz demo diarize bench-export bench-diarize bench-precision lint format typecheck check clean distclean
+.PHONY: help export verify verify-mac test fuzz demo diarize bench-export bench-diarize bench-precision bench-mel lint format typecheck check clean distclean
 
 help:
 	@echo "make export       real checkpoints -> verified artifacts (ONNX, Core ML) in $(MODELS)/"
@@ -34,6 +34,7 @@ help:
 	@echo "make bench-export time of each export, and PyTorch against ONNX Runtime"
 	@echo "make bench-diarize  voxport against its peers: DER, speed, memory (an hour; BENCH=... for options)"
 	@echo "make bench-precision  what each precision and format costs in DER"
+	@echo "make bench-mel    mel matrices against librosa, on one and two cores"
 	@echo "make check        lint and typecheck"
 	@echo "make clean        remove artifacts and caches; distclean: .venv too"
 
@@ -106,6 +107,10 @@ bench-diarize: $(MODELS)/manifest.json
 
 bench-precision: $(MODELS)/manifest.json
 	$(BIN)/python benchmarks/bench_precision.py --models $(MODELS) $(BENCH)
+
+# librosa, which it compares with, comes with the tests.
+bench-mel: $(MODELS)/manifest.json $(call STAMP,test)
+	$(BIN)/python benchmarks/bench_mel.py --models $(MODELS) $(BENCH)
 
 lint: $(call STAMP,dev)
 	$(BIN)/ruff check $(SOURCES)

@@ -15,6 +15,7 @@ from ..runtime.errors import MissingDependencyError
 from ..runtime.manifest import MANIFEST_NAME, Manifest
 
 if TYPE_CHECKING:
+    from .checkpoints import VggishCheckpoint
     from .networks import Networks
 
 _PRECISIONS = ("fp32", "fp16", "int8", "w8")
@@ -64,6 +65,23 @@ def _add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="its checkpoint; one per --embedding, in the same order (alone: CAM++)",
     )
+    group.add_argument(
+        "--vggish-checkpoint",
+        type=Path,
+        metavar="PATH",
+        help="a VGGish: PyTorch's layout, or TensorFlow's variables by name in .npz",
+    )
+    group.add_argument(
+        "--vggish-pca",
+        type=Path,
+        metavar="PATH",
+        help="its PCA: pca_eigen_vectors and pca_means, where the checkpoint has none",
+    )
+    group.add_argument(
+        "--vggish-activation",
+        choices=("relu", "none"),
+        help="what its embeddings end in (default: relu in PyTorch's layout, none in TensorFlow's)",
+    )
     group.add_argument("--max-speakers", type=int, metavar="N", help="if the checkpoint omits it")
     group.add_argument(
         "--max-simultaneous", type=int, metavar="N", help="if the checkpoint omits it"
@@ -102,6 +120,14 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
         help="deployment target of Core ML packages; iOS18 ones have functions for batches of "
         "1 and 32 (default: %(default)s, which is macOS 14)",
     )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="settings",
+        metavar="NAME.OPTION=VALUE",
+        help="how an artifact is made, such as mel_matrix.n_fft=512; may be repeated",
+    )
     _add_checkpoint_options(parser)
     _add_post_embedding_options(parser)
 
@@ -131,13 +157,29 @@ def _networks(options: argparse.Namespace, default_families: Sequence[str]) -> N
     if len(paths) > len(families):
         raise ExportError("more --embedding-checkpoint than --embedding: say which is which")
     paths += [None] * (len(families) - len(paths))
+    vggish = _vggish(options)
     segmentation = load_segmentation(
         options.segmentation,
         max_speakers=options.max_speakers,
         max_simultaneous=options.max_simultaneous,
     )
     embeddings = [load_embedding(f, p) for f, p in zip(families, paths, strict=True)]
-    return Networks(segmentation, tuple(embeddings))
+    return Networks(segmentation, tuple(embeddings), vggish)
+
+
+def _vggish(options: argparse.Namespace) -> VggishCheckpoint | None:
+    from .checkpoints import load_vggish  # noqa: PLC0415 -- loads torch
+    from .errors import ExportError  # noqa: PLC0415
+
+    if options.vggish_checkpoint is not None:
+        activation = options.vggish_activation
+        rectified = None if activation is None else activation == "relu"
+        return load_vggish(options.vggish_checkpoint, options.vggish_pca, rectified=rectified)
+    for option in ("vggish_pca", "vggish_activation"):
+        if getattr(options, option) is not None:
+            name = option.replace("_", "-")
+            raise ExportError(f"--{name} belongs to a --vggish-checkpoint")
+    return None
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -151,6 +193,7 @@ def _export(options: argparse.Namespace) -> int:
         only=tuple(options.only),
         activity_threshold_frames=options.activity_threshold,
         min_duration_s=options.min_duration,
+        settings=tuple(options.settings),
     )
     run_export(_networks(options, ["campplus"]), options.out, chosen)
     return 0

@@ -21,7 +21,12 @@ from ..graphs import (
     SegmentationMasks,
     SpeakerEmbedding,
 )
-from .checkpoints import EmbeddingCheckpoint, Provenance, SegmentationCheckpoint
+from .checkpoints import (
+    EmbeddingCheckpoint,
+    Provenance,
+    SegmentationCheckpoint,
+    VggishCheckpoint,
+)
 from .errors import ExportError
 
 SAMPLE_RATE_HZ = 16000
@@ -32,10 +37,14 @@ FAMILIES = tuple(_FBANKS)
 
 @dataclass(frozen=True)
 class Networks:
-    """A segmentation network and one or more embedding networks; the first one is primary."""
+    """A segmentation network and one or more embedding networks; the first one is primary.
+
+    ``vggish`` is None where no checkpoint of it was given: there is none to fetch.
+    """
 
     segmentation: SegmentationCheckpoint
     embeddings: tuple[EmbeddingCheckpoint, ...]
+    vggish: VggishCheckpoint | None = None
 
     def __post_init__(self) -> None:
         rate_hz = self.segmentation.config.sample_rate_hz
@@ -64,8 +73,26 @@ class Networks:
                 return checkpoint
         raise ExportError(f"this export has no {family} checkpoint; it has {self.families}")
 
+    def required_vggish(self) -> VggishCheckpoint:
+        """The VGGish checkpoint.
+
+        Raises:
+            ExportError: this export has none.
+        """
+        if self.vggish is None:
+            raise ExportError("this export has no VGGish checkpoint: give --vggish-checkpoint FILE")
+        return self.vggish
+
     def provenance(self, network: str) -> Provenance:
-        """Where the weights of ``segmentation`` or of an embedding family came from."""
+        """Where the weights of ``segmentation``, ``vggish`` or an embedding family came from.
+
+        ``vggish_pca`` is the PCA beside the network, which may be a file of its own.
+        """
+        if network in ("vggish", "vggish_pca"):
+            vggish = self.required_vggish()
+            return (
+                (vggish.pca or vggish.provenance) if network == "vggish_pca" else vggish.provenance
+            )
         checkpoint: Any = (
             self.segmentation if network == "segmentation" else self.embedding(network)
         )

@@ -30,6 +30,8 @@ _LABELS = {
     "close_pairs": "but {value:.0f} at the threshold",
     "relative_max_abs": "max rel {value:.1e}",
     "max_abs": "max abs {value:.1e}",
+    "speech_max_abs": "{value:.1e} on speech",
+    "quiet_max_abs": "{value:.1e} with what is below -60 dB",
     "mean_abs": "mean abs {value:.1e}",
 }
 
@@ -100,7 +102,7 @@ def _cell(row: ArtifactRow | None) -> str:
 def _headline(entry: dict[str, Any]) -> str:
     """The one figure of an output that says most; nothing for what is exact."""
     figures = entry["figures"]
-    for name in ("flipped", "changed", "cosine_distance", "max_abs"):
+    for name in ("flipped", "changed", "cosine_distance", "max_abs", "relative_max_abs"):
         if name in figures and (figures[name] or name != "max_abs"):
             return _LABELS[name].format(value=figures[name], frames=figures.get("frames", 0))
     return ""

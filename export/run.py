@@ -9,6 +9,7 @@ from pathlib import Path
 from ..runtime.errors import ArtifactError
 from ..runtime.manifest import MANIFEST_NAME, Manifest
 from .available import FORMATS
+from .configuration import configured, recorded_configurations
 from .coreml.artifacts import CoreMLFormat
 from .coreml.shapes import Target
 from .coreml.third_party import third_party
@@ -57,6 +58,7 @@ class ExportOptions:
         only: names of artifacts; all of them if empty.
         activity_threshold_frames: ``post_embedding``'s, in frames.
         min_duration_s: ``post_embedding``'s, in seconds.
+        settings: of graphs that can be configured, each ``artifact.name=value``.
     """
 
     formats: tuple[str, ...] = FORMATS
@@ -65,6 +67,7 @@ class ExportOptions:
     only: tuple[str, ...] = ()
     activity_threshold_frames: float = 10.0
     min_duration_s: float = 1.0
+    settings: tuple[str, ...] = ()
 
 
 def run_export(
@@ -74,7 +77,8 @@ def run_export(
 
     Raises:
         GateError: an artifact failed verification; the folder is unchanged.
-        ExportError: an unknown artifact, format or precision, or a folder that cannot be written.
+        ExportError: an unknown artifact, format, precision or setting, or a folder that cannot be
+            written.
         MissingDependencyError: Core ML packages are wanted and coremltools is not installed.
     """
     options = options or ExportOptions()
@@ -83,7 +87,10 @@ def run_export(
         networks,
         activity_threshold_frames=options.activity_threshold_frames,
         min_duration_s=options.min_duration_s,
+        configurations=configured(options.settings),
     )
+    if "vggish" in options.only:
+        networks.required_vggish()
     chosen = selected(specs, options.only)
     precisions = _precisions(options, formats, chosen)
     log = log_to_stderr
@@ -94,6 +101,8 @@ def run_export(
         manifest = merged(old, result.rows, {omission.key for omission in result.omissions})
         text = report(manifest, result.omissions, third_party(manifest))
         publish(folder, stage, manifest=manifest, report=text)
+    if networks.vggish is None and not options.only:
+        log("vggish: not made, for want of a checkpoint (--vggish-checkpoint FILE)")
     kept = {row.key for row in manifest.artifacts}
     for row in old.artifacts:
         if row.key not in kept:
@@ -134,7 +143,7 @@ def _precisions(
 def run_verify(networks: Networks, folder: Path) -> int:
     """Repeat the gates on ``folder``; returns 0 if all is well, 1 with findings on stderr.
 
-    ``post_embedding`` is verified with the threshold and the duration that its manifest states.
+    What can be chosen at export is verified as its manifest states it.
 
     Raises:
         ArtifactError: no manifest, or a damaged one.
@@ -143,7 +152,8 @@ def run_verify(networks: Networks, folder: Path) -> int:
     options = _post_embedding_options(folder)
     for option, value in options.items():
         log_to_stderr(f"post_embedding: {option} {value:g}, as the manifest says")
-    specs = export_specs(networks, **options)
+    configurations = recorded_configurations(Manifest.read(folder / MANIFEST_NAME).artifacts)
+    specs = export_specs(networks, configurations=configurations, **options)
     findings = verify_folder(folder, specs, networks, verification_speech(), log_to_stderr)
     for finding in findings:
         log_to_stderr(f"FAILED {finding}")

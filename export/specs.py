@@ -24,6 +24,7 @@ from ..graphs import (
 from ..graphs.masks import MIN_NUM_SAMPLES
 from ..runtime.manifest import TensorSpec
 from . import recipes
+from .configuration import Configurations
 from .networks import (
     FAMILIES,
     Networks,
@@ -32,6 +33,7 @@ from .networks import (
     fbank_config,
     segmentation_module,
 )
+from .systems import DEFAULTS
 from .verification import cases, references
 from .verification.cases import Case, Speech
 from .verification.references import Reference
@@ -42,7 +44,21 @@ Arrays = dict[str, npt.NDArray[Any]]
 Precision = Literal["fp32", "fp16", "int8", "w8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8", "w8")
 # What an output holds decides how it is compared and with which limits.
-OutputKind = Literal["log_probs", "masks", "embeddings", "features", "distances", "exact"]
+OutputKind = Literal[
+    "log_probs",
+    "masks",
+    "embeddings",
+    "features",
+    "distances",
+    "exact",
+    "power",
+    "decibels",
+    "levels",
+    "scores",
+    "log_mel",
+    "vectors",
+    "quantised",
+]
 
 
 @dataclass(frozen=True)
@@ -346,9 +362,15 @@ def window_spec(networks: Networks) -> ExportSpec:
 
 
 def export_specs(
-    networks: Networks, *, activity_threshold_frames: float = 10.0, min_duration_s: float = 1.0
+    networks: Networks,
+    *,
+    activity_threshold_frames: float = 10.0,
+    min_duration_s: float = 1.0,
+    configurations: Configurations = DEFAULTS,
 ) -> list[ExportSpec]:
     """All artifacts that these networks allow, in the order in which they are made."""
+    from .systems.table import system_specs  # noqa: PLC0415 -- they are made of what is here
+
     config = networks.segmentation.config
     step_s = config.hop_samples / config.sample_rate_hz
     return [
@@ -358,4 +380,5 @@ def export_specs(
         embedding_inputs_spec(),
         *database_specs(step_s, activity_threshold_frames, min_duration_s),
         window_spec(networks),
+        *system_specs(networks, configurations),
     ]

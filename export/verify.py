@@ -18,6 +18,12 @@ from .specs import PRECISIONS, ExportSpec
 from .verification.cases import Speech
 from .verification.gates import GateResult, Verifier
 
+# Which option gives a network's checkpoint, where it is no embedding network of speakers.
+_OPTIONS = {
+    "segmentation": "--segmentation",
+    "vggish": "--vggish-checkpoint",
+    "vggish_pca": "--vggish-pca",
+}
 # Below this, figures are rounding of float32 alone.
 _ROUNDING = 1e-5
 
@@ -53,8 +59,7 @@ def verify_folder(
     for name in sorted({row.name for row in manifest.artifacts}):
         rows = [row for row in manifest.artifacts if row.name == name]
         if name not in by_name:
-            problem = f"{name} is not an artifact that these checkpoints give"
-            findings += [Finding(row.path, problem) for row in rows]
+            findings += [Finding(row.path, _unknown(row)) for row in rows]
             continue
         findings += _verify_spec(folder, rows, verifier_of(by_name[name], networks, speech), log)
     return findings
@@ -65,6 +70,14 @@ def _stray_files(folder: Path, manifest: Manifest) -> Iterator[Finding]:
     for path in sorted(folder.iterdir()):
         if path.suffix in FORMAT_SUFFIXES and path.name not in listed:
             yield Finding(path.name, "is not in the manifest: unverified")
+
+
+def _unknown(row: ArtifactRow) -> str:
+    made_of = (f"{each.get('network')} {each.get('name')}" for each in row.description.checkpoints)
+    return (
+        f"{row.name} is not an artifact that these checkpoints give; it was made of: "
+        f"{', '.join(made_of) or 'none'}"
+    )
 
 
 def _verify_spec(
@@ -165,7 +178,7 @@ def _description_problems(row: ArtifactRow, expected: Description) -> Iterator[s
     for made_of in row.description.checkpoints:
         network = str(made_of.get("network"))
         if network in given and made_of.get("sha256") != given[network]["sha256"]:
-            option = "--segmentation" if network == "segmentation" else "--embedding-checkpoint"
+            option = _OPTIONS.get(network, "--embedding-checkpoint")
             yield (
                 f"made of {network} checkpoint {made_of.get('name')} (SHA-256 "
                 f"{made_of.get('sha256')}), verified against {given[network]['name']}: "

@@ -8,13 +8,17 @@ from .campplus import CamPlusPlusConfig, CamPlusPlusTrunk
 from .cosine import CosineDistance
 from .embedding import SpeakerEmbedding
 from .fbank import CAMPPLUS_FBANK, WESPEAKER_FBANK, FbankConfig, KaldiFbank
+from .highlights import FrameRms, Highlights, HighlightsConfig, HighlightScore
 from .masks import EmbeddingInputs, clean_masks, embedding_masks
+from .mel_matrix import MelMatrix, MelMatrixConfig
 from .pooling import masked_statistics, nearest_resample
 from .post_embedding import PostEmbedding
 from .powerset import Powerset, PowersetConfig
 from .resnet import ResNetConfig, ResNetTrunk
 from .segmentation import Segmentation, SegmentationConfig, SegmentationMasks
 from .segmentation_windows import SegmentationWindows
+from .vggish import Vggish, VggishConfig, VggishNetwork, Whitening
+from .vggish_frontend import VggishFrontend, VggishFrontendConfig
 from .window import DiarizationWindow
 
 __all__ = [
@@ -26,7 +30,13 @@ __all__ = [
     "DiarizationWindow",
     "EmbeddingInputs",
     "FbankConfig",
+    "FrameRms",
+    "HighlightScore",
+    "Highlights",
+    "HighlightsConfig",
     "KaldiFbank",
+    "MelMatrix",
+    "MelMatrixConfig",
     "PostEmbedding",
     "Powerset",
     "PowersetConfig",
@@ -37,6 +47,12 @@ __all__ = [
     "SegmentationMasks",
     "SegmentationWindows",
     "SpeakerEmbedding",
+    "Vggish",
+    "VggishConfig",
+    "VggishFrontend",
+    "VggishFrontendConfig",
+    "VggishNetwork",
+    "Whitening",
     "clean_masks",
     "embedding_masks",
     "masked_statistics",

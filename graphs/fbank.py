@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-FloatMatrix = npt.NDArray[np.float64]
+from .mel import FloatMatrix, fourier_matrix, mel_triangles
 
 # Kaldi floors mel energies at std::numeric_limits<float>::epsilon() before the logarithm.
 LOG_FLOOR = float(np.finfo(np.float32).eps)
@@ -70,20 +70,9 @@ def analysis_window(config: FbankConfig) -> npt.NDArray[np.float64]:
 
 def mel_matrix(config: FbankConfig) -> FloatMatrix:
     """(num_fft // 2, num_mel_bins) triangular weights; the Nyquist bin has none in Kaldi."""
-    nyquist_hz = config.sample_rate_hz / 2
-
-    def to_mel(frequency_hz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return 1127.0 * np.log1p(frequency_hz / 700.0)
-
-    low, high = to_mel(np.array([config.low_frequency_hz, nyquist_hz]))
-    edges = np.linspace(low, high, config.num_mel_bins + 2)
-    left, centre, right = edges[:-2], edges[1:-1], edges[2:]
     bins_hz = np.arange(config.num_fft // 2) * config.sample_rate_hz / config.num_fft
-    mel = to_mel(bins_hz)[:, None]
-    rising = (mel - left) / (centre - left)
-    falling = (right - mel) / (right - centre)
-    weights: FloatMatrix = np.maximum(0.0, np.minimum(rising, falling))
-    return weights
+    nyquist_hz = config.sample_rate_hz / 2
+    return mel_triangles(bins_hz, config.low_frequency_hz, nyquist_hz, config.num_mel_bins)
 
 
 def frame_transform(config: FbankConfig, bins: npt.NDArray[np.int64]) -> FloatMatrix:
@@ -92,8 +81,7 @@ def frame_transform(config: FbankConfig, bins: npt.NDArray[np.int64]) -> FloatMa
     remove_mean = np.eye(length) - 1.0 / length
     preemphasise = np.eye(length) - config.preemphasis * np.eye(length, k=-1)
     preemphasise[0, 0] = 1.0 - config.preemphasis  # Kaldi repeats the first sample
-    angle = 2 * np.pi * np.outer(bins, np.arange(length)) / config.num_fft
-    dft = np.concatenate([np.cos(angle), -np.sin(angle)])
+    dft = fourier_matrix(bins, length, config.num_fft)
     linear = dft @ np.diag(analysis_window(config)) @ preemphasise @ remove_mean
     transform: FloatMatrix = config.waveform_scale * linear.T
     return transform

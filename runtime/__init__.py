@@ -14,6 +14,7 @@ from .errors import (
     ArtifactError,
     ArtifactNotFoundError,
     AudioError,
+    ChatError,
     DeviceError,
     InputError,
     MissingDependencyError,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from .annotation.turns import Turns
     from .detection import DetectionResult, SpeechDetector
     from .diarization import DiarizationResult, Diarizer, Settings
+    from .highlights import Highlighter, HighlightResult, HighlightStream
+    from .mel import MelMatrix, MelResult
     from .profiling import Profiler
     from .speakers import (
         Embeddings,
@@ -51,6 +54,7 @@ __all__ = [
     "ArtifactRow",
     "AudioError",
     "AudioWindows",
+    "ChatError",
     "Description",
     "DetectionResult",
     "DeviceError",
@@ -59,9 +63,14 @@ __all__ = [
     "DiarizationResult",
     "Diarizer",
     "Embeddings",
+    "HighlightResult",
+    "HighlightStream",
+    "Highlighter",
     "Identification",
     "InputError",
     "Manifest",
+    "MelMatrix",
+    "MelResult",
     "MissingDependencyError",
     "Options",
     "OptionsError",
@@ -109,6 +118,10 @@ def __getattr__(name: str) -> Any:
         from . import speakers as module  # type: ignore[no-redef] # noqa: PLC0415
     elif name in ("StreamingDiarizer", "StreamingSettings", "StreamingUpdate"):
         from . import streaming as module  # type: ignore[no-redef] # noqa: PLC0415
+    elif name in ("HighlightResult", "HighlightStream", "Highlighter"):
+        from . import highlights as module  # type: ignore[no-redef] # noqa: PLC0415
+    elif name in ("MelMatrix", "MelResult"):
+        from . import mel as module  # type: ignore[no-redef] # noqa: PLC0415
     elif name == "Profiler":
         from . import profiling as module  # type: ignore[no-redef] # noqa: PLC0415
     elif name == "Turn":

@@ -31,6 +31,10 @@ class SpeakerDatabaseError(VoxportError, ValueError):
     """Known speakers that cannot be used: damaged, of another network, or one name twice."""
 
 
+class ChatError(VoxportError, ValueError):
+    """Chat counts that cannot be used: a line of a CSV file, a time, or a count."""
+
+
 class DeviceError(VoxportError):
     """The requested device cannot be used here."""
 

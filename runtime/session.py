@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any, Self
 
@@ -71,7 +72,11 @@ class Session(ABC):
             raise type(error)(f"{self.description.name} failed on {shapes}: {error}") from error
 
     def run_batched(
-        self, items: Iterable[Item], *, batch_size: int | None = None
+        self,
+        items: Iterable[Item],
+        *,
+        batch_size: int | None = None,
+        around: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> Iterator[Arrays]:
         """Run any number of items, in batches of fixed sizes with a padded tail.
 
@@ -79,6 +84,7 @@ class Session(ABC):
             items: dicts of input arrays without their batch axis, or plain arrays for an artifact
                 with one input. Taken as they are needed, a batch ahead of the one that runs.
             batch_size: items per call, instead of ``self.batch_size``.
+            around: entered around each call, on the thread that makes it, such as a stopwatch.
 
         Returns:
             An iterator over the outputs of each item by name, without batch axis, in order. Out of
@@ -91,9 +97,12 @@ class Session(ABC):
         """
         wanted = self._batch.size if batch_size is None else batch_size
         plan = self._planned(wanted)
-        batcher = Batcher(
-            self.description, lambda inputs: self.run(**inputs), plan, workers=self._workers
-        )
+
+        def run(inputs: Arrays) -> Arrays:
+            with around():
+                return self.run(**inputs)
+
+        batcher = Batcher(self.description, run, plan, workers=self._workers)
         return self._batched(batcher, items, remember=batch_size is None)
 
     def _batched(

@@ -113,4 +113,7 @@ _KINDS: Mapping[str, Callable[[tuple[int, ...]], npt.NDArray[Any]]] = {
     # The only places that are in any waveform.
     "starts": lambda shape: np.zeros(shape, np.int64),
     "log_probs": lambda shape: (-5 * _uniform(shape)).astype(np.float32),
+    "rms": lambda shape: _uniform(shape).astype(np.float32),
+    # Messages: whole numbers from 0 to 3.
+    "chat": lambda shape: np.floor(4 * _uniform(shape)).astype(np.float32),
 }

@@ -23,9 +23,11 @@ _RUNTIME_PACKAGES = {"numpy", "scipy", "onnxruntime", "soundfile", "soxr"}
 _RUNTIME_OPTIONAL = {
     "coremltools": "runtime/coreml_tools.py",
     "av": "runtime/media.py",
+    "h5py": "runtime/mel/hdf5_store.py",
     "matplotlib": "runtime/profiling/plot.py",
     "pandas": "runtime/annotation/conversions.py",
     "pyannote": "runtime/annotation/conversions.py",
+    "zarr": "runtime/mel/zarr_store.py",
 }
 _GRAPHS_PACKAGES = {"torch", "numpy"}
 # Graphs are pure: no files, no processes, no network, no exporters.

@@ -8,13 +8,16 @@ from .loading import (
     load_embedding,
     load_segmentation,
 )
+from .vggish import VggishCheckpoint, load_vggish
 
 __all__ = [
     "EmbeddingCheckpoint",
     "Provenance",
     "SegmentationCheckpoint",
+    "VggishCheckpoint",
     "available",
     "fetch",
     "load_embedding",
     "load_segmentation",
+    "load_vggish",
 ]

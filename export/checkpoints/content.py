@@ -14,6 +14,7 @@ from ..errors import (
     UnexpectedTensorError,
     UnsafeCheckpointError,
 )
+from .npz_file import is_npz, read_npz
 from .restricted import StandIn
 from .safetensors_file import read_safetensors
 from .torch_file import read_torch_zip
@@ -53,6 +54,8 @@ def read_content(stream: IO[bytes], where: str) -> Content:
     start = stream.read(64)
     stream.seek(0)
     if start.startswith(b"PK\x03\x04"):
+        if is_npz(stream):
+            return Content(where, _without_module(_located(lambda: read_npz(stream), where)))
         tree = _located(lambda: read_torch_zip(stream), where)
         return _from_tree(tree, where, stream.seek(0, 2))
     if start[8:9] == b"{":
@@ -73,7 +76,7 @@ def _guess(start: bytes) -> str:
         return "a Git LFS pointer, not the file itself; run 'git lfs pull'"
     if start.lstrip()[:1] == b"<":
         return "a web page, not a checkpoint; the download was answered with a page"
-    return "neither a torch.save archive nor a safetensors file"
+    return "neither a torch.save archive nor a safetensors file, nor a NumPy archive"
 
 
 def _located(read: Callable[[], _Value], where: str) -> _Value:

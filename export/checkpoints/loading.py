@@ -127,11 +127,21 @@ def load_embedding(family: EmbeddingFamily, path: Path | None = None) -> Embeddi
     return EmbeddingCheckpoint(loaded.provenance, family, config, state, loaded.path)
 
 
+def read_user_file(path: Path) -> tuple[Content, Provenance]:
+    """What a user's own file says, and where it came from; nothing is checked yet.
+
+    Raises UnsafeCheckpointError, CorruptCheckpointError, UnexpectedTensorError and
+    CheckpointNotFoundError.
+    """
+    loaded = _load(path)
+    return loaded.content, loaded.provenance
+
+
 def _checked(content: Content, config: NetworkConfig) -> dict[str, Tensor]:
     return checked_state(content.state, expected_tensors(config), content.where)
 
 
-def _load(path: Path | None, default: str) -> _Loaded:
+def _load(path: Path | None, default: str = "") -> _Loaded:
     wanted = lookup(default) if path is None else None
     file = fetch(default) if path is None else Path(path)
     try:

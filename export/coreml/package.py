@@ -43,6 +43,18 @@ MEANINGS: Mapping[str, str] = {
     "activity": "active frames of each speaker",
     "valid": "1 for speakers that are active long enough, else 0",
     "filtered_segments": "segments of valid speakers, without those that are too short",
+    "rms": "root mean square of each frame",
+    "chat": "chat messages in each frame, 0 where there is no chat",
+    "z": "z-score of rms over the stream",
+    "peak_mask": "1 where z is above its threshold, else 0",
+    "chat_smoothed": "centred moving average of chat",
+    "score": "weighted sum of the z-scores of rms and chat_smoothed",
+    "highlight_mask": "1 where score is above its threshold, else 0",
+    "matrix": "mel powers or decibels of short segments, as librosa has them",
+    "examples": "natural-log mel magnitudes of VGGish, 0.96 s each",
+    "vggish/embeddings": "an embedding for every example of 0.96 s, not L2-normalised",
+    "whitened": "embeddings after AudioSet's PCA, in [-2, 2]",
+    "quantised": "whitened embeddings as whole numbers in [0, 255]",
 }
 
 
@@ -111,8 +123,8 @@ def write_described(
     functions = function_descriptions(model)
     for each in shapes:
         function = functions[each.function]
-        _describe_features(function.input, description.inputs, each)
-        _describe_features(function.output, description.outputs, each)
+        _describe_features(function.input, description, description.inputs, each)
+        _describe_features(function.output, description, description.outputs, each)
     path.mkdir(parents=True)
     model_path(path).parent.mkdir(parents=True)
     model_path(path).write_bytes(model.SerializeToString(deterministic=True))
@@ -139,11 +151,17 @@ def _describe(metadata: Any, description: Description) -> None:
 
 
 def _describe_features(
-    features: Iterable[Any], tensors: Sequence[TensorSpec], shapes: FunctionShapes
+    features: Iterable[Any],
+    description: Description,
+    tensors: Sequence[TensorSpec],
+    shapes: FunctionShapes,
 ) -> None:
     for feature, tensor in zip(features, tensors, strict=True):
         axes = ", ".join(_axis(axis, shapes) for axis in tensor.axes)
-        feature.shortDescription = f"{MEANINGS[tensor.name]}; {tensor.dtype} ({axes})"
+        # One name may mean something else in another system.
+        own = f"{description.name}/{tensor.name}"
+        meaning = MEANINGS[own if own in MEANINGS else tensor.name]
+        feature.shortDescription = f"{meaning}; {tensor.dtype} ({axes})"
 
 
 def _axis(axis: str | int, shapes: FunctionShapes) -> str:

@@ -12,6 +12,10 @@ cosine_distance     ranges            ranges                       speakers 1..6
 post_embedding      ranges            ranges                       database 1..4096, size
                                                                    1..1024; 3 speakers, 589
                                                                    frames
+highlights          ranges            ranges                       samples frame..2^24, frames
+                                                                   1..2^17
+highlights_rms      ranges            ranges                       samples frame..2^24
+highlights_score    ranges            ranges                       frames 1..2^21
 =================== ================= ============================ ==========================
 
 A range keeps a network off the Neural Engine and doubles the ops of an LSTM (27 to 58), so that
@@ -78,11 +82,16 @@ class _Plan:
 
 
 _DATABASE = {"database": Range(1, 4096), "size": Range(1, 1024)}
+# 17 minutes at 16 kHz.
+_MINUTES = Range(1, 2**24)
 _DEFAULT_PLAN = _Plan()
 _PLANS: Mapping[str, _Plan] = {
     "embedding_inputs": _Plan(batches=(1,)),
     "cosine_distance": _Plan(batches=(1,), ranges={"speakers": Range(1, 64), **_DATABASE}),
     "post_embedding": _Plan(batches=(1,), ranges=_DATABASE),
+    "highlights": _Plan(batches=(1,), ranges={"samples": _MINUTES, "frames": Range(1, 2**17)}),
+    "highlights_rms": _Plan(batches=(1,), ranges={"samples": _MINUTES}),
+    "highlights_score": _Plan(batches=(1,), ranges={"frames": Range(1, 2**21)}),
 }
 
 
@@ -94,7 +103,15 @@ def function_shapes(spec: ExportSpec, target: Target) -> tuple[FunctionShapes, .
         FunctionShapes(
             function=f"batch_{batch}" if len(batches) > 1 else MAIN,
             sizes={**spec.traced, **({"batch": batch} if "batch" in spec.traced else {})},
-            ranges=plan.ranges,
+            ranges=_ranges(spec, plan),
         )
         for batch in batches
     )
+
+
+def _ranges(spec: ExportSpec, plan: _Plan) -> dict[str, Range]:
+    """The plan's ranges, none of which begins below the spec's own minimum."""
+    return {
+        axis: Range(max(limits.low, spec.minimums.get(axis, limits.low)), limits.high)
+        for axis, limits in plan.ranges.items()
+    }

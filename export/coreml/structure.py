@@ -173,9 +173,15 @@ def _outputs(
         yield f"outputs are {found}; declared {', '.join(map(str, declared))}"
         return
     for tensor, feature in zip(declared, found, strict=True):
-        flexible = any(axis in shapes.ranges for axis in tensor.axes)
-        if not flexible and not _fits(tensor, feature.shape, shapes):
+        if not _is_flexible(tensor, shapes) and not _fits(tensor, feature.shape, shapes):
             yield f"output {tensor} has shape {feature.shape}"
+
+
+def _is_flexible(tensor: TensorSpec, shapes: FunctionShapes) -> bool:
+    """Whether an axis has a range, or follows from one: no input has it."""
+    named = [axis for axis in tensor.axes if isinstance(axis, str)]
+    derived = any(axis not in shapes.sizes for axis in named) and bool(shapes.ranges)
+    return derived or any(axis in shapes.ranges for axis in named)
 
 
 def _fits(tensor: TensorSpec, shape: tuple[int, ...], shapes: FunctionShapes) -> bool:

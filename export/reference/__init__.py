@@ -6,6 +6,7 @@ packages produced (see ``tests/parity``). Slow, plain, and never exported.
 """
 
 from .kaldi import kaldi_fbank
+from .mel import mel_matrix
 from .networks import campplus_frames, campplus_head, resnet_frames, resnet_head
 from .pooling import embeddings_per_speaker
 from .recipes import (
@@ -16,6 +17,7 @@ from .recipes import (
     powerset_masks,
 )
 from .segmentation import segmentation_log_probs
+from .vggish import vggish_embeddings, vggish_examples, vggish_whitened
 
 __all__ = [
     "campplus_frames",
@@ -26,8 +28,12 @@ __all__ = [
     "embeddings_per_speaker",
     "kaldi_fbank",
     "long_segments",
+    "mel_matrix",
     "powerset_masks",
     "resnet_frames",
     "resnet_head",
     "segmentation_log_probs",
+    "vggish_embeddings",
+    "vggish_examples",
+    "vggish_whitened",
 ]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,7 +46,11 @@ class GateResult:
 
     def to_json(self) -> dict[str, Any]:
         """For the manifest; figures rounded to what they mean."""
-        figures = {name: float(f"{value:.4g}") for name, value in self.figures.items()}
+        figures = {
+            # Counts are told exactly.
+            name: float(value) if float(value).is_integer() else float(f"{value:.4g}")
+            for name, value in self.figures.items()
+        }
         return {
             "gate": self.gate,
             "output": self.output,
@@ -272,14 +276,15 @@ def _masks(name: str, comparisons: list[Comparison]) -> dict[str, float]:
     return {"frames": frames, "changed": changed, "changed_share": changed / max(1, frames)}
 
 
-def _embeddings(name: str, comparisons: list[Comparison]) -> dict[str, float]:
-    def cosine(expected: npt.NDArray[Any], observed: npt.NDArray[Any]) -> float:
-        return float(measures.cosine_distances(expected, observed).max(initial=0.0))
+def _cosine(expected: npt.NDArray[Any], observed: npt.NDArray[Any]) -> float:
+    return float(measures.cosine_distances(expected, observed).max(initial=0.0))
 
+
+def _embeddings(name: str, comparisons: list[Comparison]) -> dict[str, float]:
     return {
         "relative_max_abs": _worst(measures.relative_max_abs, name, comparisons),
-        "cosine_distance": _worst(cosine, name, _deciding(comparisons)),
-        "any_cosine_distance": _worst(cosine, name, comparisons),
+        "cosine_distance": _worst(_cosine, name, _deciding(comparisons)),
+        "any_cosine_distance": _worst(_cosine, name, comparisons),
     }
 
 
@@ -290,11 +295,45 @@ def _numbers(name: str, comparisons: list[Comparison]) -> dict[str, float]:
     }
 
 
+def _powers(name: str, comparisons: list[Comparison]) -> dict[str, float]:
+    return {"relative_max_abs": _worst(measures.relative_max_abs, name, comparisons)}
+
+
+def _decibels(name: str, comparisons: list[Comparison]) -> dict[str, float]:
+    on_speech = partial(measures.loud_max_abs, range_db=measures.SPEECH_DB)
+    return {
+        "max_abs": _worst(measures.loud_max_abs, name, comparisons),
+        "speech_max_abs": _worst(on_speech, name, _deciding(comparisons)),
+        "quiet_max_abs": _worst(measures.max_abs, name, comparisons),
+    }
+
+
+def _vectors(name: str, comparisons: list[Comparison]) -> dict[str, float]:
+    return {
+        "relative_max_abs": _worst(measures.relative_max_abs, name, comparisons),
+        "cosine_distance": _worst(_cosine, name, comparisons),
+    }
+
+
+def _quantised(name: str, comparisons: list[Comparison]) -> dict[str, float]:
+    return {
+        "max_abs": _worst(measures.max_abs, name, comparisons),
+        "changed_share": _worst(measures.changed_share, name, comparisons),
+    }
+
+
 _FIGURES: Mapping[str, Callable[[str, list[Comparison]], dict[str, float]]] = {
     "log_probs": _log_probs,
     "masks": _masks,
     "embeddings": _embeddings,
     "features": _numbers,
     "distances": _numbers,
+    "levels": _numbers,
+    "scores": _numbers,
     "exact": _numbers,
+    "log_mel": _numbers,
+    "vectors": _vectors,
+    "quantised": _quantised,
+    "power": _powers,
+    "decibels": _decibels,
 }

@@ -35,7 +35,7 @@ class Reference(Protocol):
         """Outputs that follow from other observed outputs, overriding the module's own."""
 
 
-class _Independent:
+class Independent:
     """Outputs do not depend on one another."""
 
     def given(self, module: nn.Module, inputs: Arrays, observed: Arrays) -> Arrays:  # noqa: ARG002
@@ -60,7 +60,7 @@ def _decode(networks: Networks, log_probs: npt.NDArray[Any]) -> npt.NDArray[np.f
 
 
 @dataclass(frozen=True)
-class Segmentation(_Independent):
+class Segmentation(Independent):
     def __call__(self, networks: Networks, inputs: Arrays) -> Arrays:
         return {"log_probs": _log_probs(networks, inputs)}
 
@@ -89,13 +89,13 @@ class SegmentationWindows(SegmentationMasks):
 
 
 @dataclass(frozen=True)
-class PowersetMasks(_Independent):
+class PowersetMasks(Independent):
     def __call__(self, networks: Networks, inputs: Arrays) -> Arrays:
         return {"masks": _decode(networks, inputs["log_probs"])}
 
 
 @dataclass(frozen=True)
-class Fbank(_Independent):
+class Fbank(Independent):
     config: FbankConfig
 
     def __call__(self, networks: Networks, inputs: Arrays) -> Arrays:  # noqa: ARG002
@@ -128,7 +128,7 @@ def _embeddings(
 
 
 @dataclass(frozen=True)
-class Embedding(_Independent):
+class Embedding(Independent):
     family: str
 
     def __call__(self, networks: Networks, inputs: Arrays) -> Arrays:
@@ -136,7 +136,7 @@ class Embedding(_Independent):
 
 
 @dataclass(frozen=True)
-class EmbeddingInputs(_Independent):
+class EmbeddingInputs(Independent):
     def __call__(self, networks: Networks, inputs: Arrays) -> Arrays:  # noqa: ARG002
         clean = reference.clean_masks(inputs["masks"])
         num_speakers = clean.shape[2]
@@ -147,13 +147,13 @@ class EmbeddingInputs(_Independent):
 
 
 @dataclass(frozen=True)
-class CosineDistance(_Independent):
+class CosineDistance(Independent):
     def __call__(self, networks: Networks, inputs: Arrays) -> Arrays:  # noqa: ARG002
         return {"distances": reference.cosine_distance(inputs["embeddings"], inputs["database"])}
 
 
 @dataclass(frozen=True)
-class PostEmbedding(_Independent):
+class PostEmbedding(Independent):
     step_s: float
     activity_threshold_frames: float
     min_duration_s: float

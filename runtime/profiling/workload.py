@@ -93,15 +93,16 @@ class AudioWorkload(Workload):
         """``step_s``: from one window to the next, in seconds; by default a window's length.
 
         Raises:
-            InputError: the artifact does not take (batch, 1, samples).
+            InputError: the artifact does not take (batch, 1, samples) or (batch, samples).
             AudioError: the step is longer than a window, or shorter than a sample.
         """
         spec = next((spec for spec in description.inputs if spec.name == WAVEFORM), None)
-        if spec is None or spec.axes[:2] != (BATCH, 1) or len(spec.axes) != 3:
+        if spec is None or spec.axes[:-1] not in ((BATCH, 1), (BATCH,)):
             raise InputError(
-                f"{description.name}: does not take audio as {WAVEFORM} (batch, 1, samples); "
-                "profile it with arrays="
+                f"{description.name}: does not take audio as {WAVEFORM} (batch, 1, samples) or "
+                "(batch, samples); profile it with arrays="
             )
+        self._channels = (1,) * (len(spec.axes) - 2)
         self.batch_size, self._padded = plan.size, plan.padded
         self.rate_hz: int = _rate_hz(description)
         self._description, self._source, self._source_rate_hz = description, source, source_rate_hz
@@ -117,8 +118,9 @@ class AudioWorkload(Workload):
         for block in cut([samples], self._windows):
             count = len(block.windows)
             size = self._padded(count)
-            waveform = np.zeros((size, 1, self._windows.window_samples), np.float32)
-            waveform[:count, 0] = block.windows
+            shape = (size, *self._channels, self._windows.window_samples)
+            waveform = np.zeros(shape, np.float32)
+            waveform.reshape(size, -1)[:count] = block.windows
             yield Batch({WAVEFORM: waveform, **self._other_inputs(size)}, count)
 
     def _other_inputs(self, size: int) -> Arrays:

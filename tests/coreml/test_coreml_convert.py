@@ -35,6 +35,12 @@ NAMES = (
     "cosine_distance",
     "post_embedding",
     "diarization_window",
+    "mel_matrix",
+    "vggish_frontend",
+    "vggish",
+    "highlights",
+    "highlights_rms",
+    "highlights_score",
 )
 
 
@@ -50,7 +56,15 @@ SEGMENTATION = (
 )
 DECODING = "reduce_argmax, greater_equal, add, select, gather"
 FBANK = "reduce_mean, sub, conv, split, mul 2, add, matmul, clip, log, transpose"
+LEVELS = "mul, avg_pool 3, sqrt, squeeze"
+SCORES = (
+    "avg_pool 12, pad 12, real_div 4, reduce_sum 4, squeeze 3, cast 2, expand_dims 2, greater 2, "
+    "mul 2, sub 2, abs, add, clip, concat, conv, fill_like, maximum, split, sqrt"
+)
 HISTOGRAMS = {
+    "highlights_rms": _ops(LEVELS),
+    "highlights_score": _ops(SCORES),
+    "mel_matrix": _ops("reshape 4, mul 2, add, conv, matmul, pad, split, transpose"),
     "segmentation": _ops(SEGMENTATION),
     "segmentation_masks": _ops(f"{SEGMENTATION}, {DECODING}"),
     "powerset": _ops(DECODING),
@@ -72,7 +86,11 @@ def test_every_spec_is_tested_here(small_specs: dict[str, ExportSpec]) -> None:
 
 
 def test_every_tensor_has_a_meaning(small_specs: dict[str, ExportSpec]) -> None:
-    tensors = {t.name for spec in small_specs.values() for t in (*spec.inputs, *spec.outputs)}
+    tensors = {
+        f"{spec.name}/{t.name}" if f"{spec.name}/{t.name}" in MEANINGS else t.name
+        for spec in small_specs.values()
+        for t in (*spec.inputs, *spec.outputs)
+    }
     assert tensors == set(MEANINGS)
 
 

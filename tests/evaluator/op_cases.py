@@ -206,6 +206,10 @@ def _filled(mb: Any) -> Callable[..., Any]:
     return lambda x: mb.fill(shape=mb.shape(x=x), value=np.float32(1.5))
 
 
+def _filled_like(mb: Any) -> Callable[..., Any]:
+    return lambda x: mb.fill_like(ref_tensor=x, value=np.float32(1.5))
+
+
 def _range(mb: Any) -> Callable[..., Any]:
     return lambda x: mb.range_1d(start=np.int32(1), end=mb.reduce_max(x=x), step=np.int32(3))
 
@@ -255,6 +259,7 @@ SHAPE = [
     unary("pad", X, np.pad(X, ((0, 0), (0, 0), (2, 4)), "edge"), pad=[2, 4], mode="replicate"),
     unary("shape", X, np.array([2, 3, 4], np.int32)),
     Case("fill", _filled, {"x": X}, (np.full((2, 3, 4), 1.5),)),
+    Case("fill_like", _filled_like, {"x": X}, (np.full((2, 3, 4), 1.5),)),
     Case("range_1d", _range, {"x": np.array([3, 11], np.int32)}, ([1, 4, 7, 10],)),
 ]
 

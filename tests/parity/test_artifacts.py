@@ -32,9 +32,14 @@ OTHERS = (
     "powerset",
     "fbank_campplus",
     "fbank_wespeaker",
+    "mel_matrix",
     "embedding_inputs",
     "cosine_distance",
     "post_embedding",
+    "vggish_frontend",
+    "highlights",
+    "highlights_rms",
+    "highlights_score",
 )
 
 

@@ -140,7 +140,7 @@ def test_windows_must_be_hops_apart_where_they_share_filters(models: Path) -> No
             assert step_samples(session, grid, 161.2 / RATE_HZ) == step
             assert step_samples(session, grid, WINDOW / RATE_HZ) == WINDOW
             for wrong in (0.009, 1.01, float("nan"), -1.0, 0.0):
-                with pytest.raises(OptionsError, match="from a frame to a window, 0.01 to 1 s"):
+                with pytest.raises(OptionsError, match=r"from a frame to a window, 0\.01 to 1 s"):
                     step_samples(session, grid, wrong)
 
 

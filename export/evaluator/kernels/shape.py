@@ -109,6 +109,11 @@ def fill(shape: list[int], value: Tensor) -> Tensor:
     return value.reshape(()).expand(shape).clone()
 
 
+@kernel("fill_like", like="value")
+def fill_like(ref_tensor: Tensor, value: Tensor) -> Tensor:
+    return value.reshape(()).expand(ref_tensor.shape).clone()
+
+
 @kernel("range_1d", like="start", agree=("start", "end", "step"))
 def range_1d(start: Tensor, end: Tensor, step: Tensor) -> Tensor:
     """start, start + step, ..., below ``end``."""
