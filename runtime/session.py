@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from types import TracebackType
 from typing import Any, Self
 
 from .batching import Batcher, BatchPlan, Item, batch_plan
+from .closing import Closing
 from .devices import DevicePlan
 from .errors import OutOfMemoryError, SessionClosedError, VoxportError
 from .inputs import Arrays, checked_inputs
@@ -16,7 +16,7 @@ from .manifest import Description
 from .synthetic import example_inputs
 
 
-class Session(ABC):
+class Session(Closing):
     """A loaded artifact. Close it, or use it as a context manager, to give its memory back.
 
     Calls do not share state, so one session may serve several threads.
@@ -162,17 +162,6 @@ class Session(ABC):
         if not self._closed:
             self._closed = True
             self._release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         inputs, outputs = (

@@ -7,11 +7,10 @@ import os
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain
-from types import TracebackType
-from typing import Self
 
 from ..annotation.turns import Turns
 from ..audio_source import AudioSource
+from ..closing import Closing
 from ..diarization.progress import Hook, Progress, Stopwatch
 from ..diarization.result import Used
 from ..errors import OptionsError
@@ -25,7 +24,7 @@ from .counts import Bools, Counts, CountTrack
 from .result import OVERLAP, SPEECH, DetectionResult
 
 
-class SpeechDetector:
+class SpeechDetector(Closing):
     """Where there is speech, and where several speak at once, in any audio.
 
     A frame is speech where a ``Diarizer`` counts one speaker or more, and overlap where it counts
@@ -161,17 +160,6 @@ class SpeechDetector:
     def close(self) -> None:
         """Give back the network's memory."""
         self._session.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _seconds(name: str, value: float) -> float:

@@ -9,7 +9,6 @@ from contextlib import closing
 from dataclasses import replace
 from importlib import import_module
 from threading import Thread
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from ..annotation.turns import Turns
 from ..audio_source import AudioSource
 from ..batching import is_batched
+from ..closing import Closing
 from ..errors import ArtifactError, OptionsError
 from ..in_order import timed
 from ..loading import load_first
@@ -46,7 +46,7 @@ from .result import DiarizationResult, Used
 from .settings import Settings
 
 
-class Diarizer:
+class Diarizer(Closing):
     """Who spoke when, for any audio.
 
     On the CPU every core segments some windows or embeds a block of its own, each network on one
@@ -278,17 +278,6 @@ class Diarizer:
         """Give back the networks' memory."""
         self._segmentation.close()
         self._embedding.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _joined(parts: list[Local]) -> Local:

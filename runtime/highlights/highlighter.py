@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
 from ..audio import mono_stream
 from ..audio_source import AudioSource
+from ..closing import Closing
 from ..diarization.progress import Hook, Progress, Stopwatch
 from ..in_order import timed
 from ..options import DEFAULT_OPTIONS, Options
@@ -21,7 +20,7 @@ from .selection import DEFAULT_SELECTION, Selection
 from .stream import HighlightStream
 
 
-class Highlighter:
+class Highlighter(Closing):
     """Finds where a stream is louder, and its chat livelier, than the whole of it.
 
     A long file is streamed: but for a minute of audio, only its levels are held, 40 bytes for
@@ -137,14 +136,3 @@ class Highlighter:
     def close(self) -> None:
         """Give back the graphs' memory."""
         self._graphs.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
+from ..closing import Closing
 from ..errors import VoxportError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .matrix import MelMatrix, MelStream
 
 
-class StreamsAhead:
+class StreamsAhead(Closing):
     """Streams of recordings that are taken in order; ``num_threads`` of them are decoded at once.
 
     Each holds a few blocks at most, however long it waits.
@@ -69,14 +69,3 @@ class StreamsAhead:
         """End all threads."""
         for stream in self._begun.values():
             stream.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

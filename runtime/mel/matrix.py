@@ -7,12 +7,12 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import replace
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from ..audio_source import AudioSource, FloatArray
+from ..closing import Closing
 from ..diarization.progress import Hook, Progress, Stopwatch
 from ..diarization.result import Used
 from ..errors import ArtifactError, OptionsError
@@ -28,7 +28,7 @@ ARTIFACT = "mel_matrix"
 _BLOCKS_AHEAD = 2
 
 
-class MelMatrix:
+class MelMatrix(Closing):
     """Mel spectrograms of segments within segments, in librosa's conventions.
 
     The audio is cut into stretches of ``sample_length`` seconds, each of these into long and short
@@ -140,17 +140,6 @@ class MelMatrix:
     def close(self) -> None:
         """Give back the graph's memory."""
         self._session.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class MelStream:

@@ -7,8 +7,6 @@ import os
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +14,7 @@ import numpy.typing as npt
 from ..annotation.spans import Span, total_s
 from ..annotation.turns import Turns
 from ..audio_source import AudioSource
+from ..closing import Closing
 from ..detection import SpeechDetector
 from ..diarization.progress import Hook, Progress, Stopwatch
 from ..diarization.result import Used
@@ -34,7 +33,7 @@ from .voices import Per, Voice, check_times, voices_of
 FloatArray = npt.NDArray[np.float32]
 
 
-class SpeakerEmbedder:
+class SpeakerEmbedder(Closing):
     """Embeddings of speakers, in recordings of any length.
 
     The rule: audio is cut into windows of 10 s side by side (the last one reaches back to be
@@ -264,17 +263,6 @@ class SpeakerEmbedder:
         self._session.close()
         if self._detector is not None:
             self._detector.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _name(audio: AudioSource) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from ..annotation.turns import Turns
 from ..audio_source import AudioSource
+from ..closing import Closing
 from ..diarization import DiarizationResult, Diarizer, Settings
 from ..diarization.progress import Hook
 from ..diarization.result import Used
@@ -72,7 +71,7 @@ class Identification:
     artifacts: tuple[Used, ...]
 
 
-class SpeakerIdentifier:
+class SpeakerIdentifier(Closing):
     """Names for the speakers of recordings.
 
     A recording is diarized; each of its speakers gets an embedding of all that it says alone, as
@@ -245,17 +244,6 @@ class SpeakerIdentifier:
         self._post.close()
         self._embedder.close()
         self._diarizer.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def min_speech_s(post_embedding: Session) -> float:

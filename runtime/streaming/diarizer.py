@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy.typing as npt
 
+from ..closing import Closing
 from ..errors import OptionsError, SessionClosedError
 from ..options import DEFAULT_OPTIONS, Options
 from ..stages import FrameGrid
@@ -18,7 +18,7 @@ from .settings import StreamingSettings
 from .update import StreamingUpdate
 
 
-class StreamingDiarizer:
+class StreamingDiarizer(Closing):
     """Who speaks, while they speak.
 
     Every ``step_s`` seconds the last ten seconds are heard: who is active when, and their voices.
@@ -142,17 +142,6 @@ class StreamingDiarizer:
         """Give back the networks' memory. What was not final is lost: ``finish`` first."""
         self._closed = True
         self._networks.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _check_open(self) -> None:
         if self._closed:

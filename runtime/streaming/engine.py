@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from ..audio_source import FloatArray
-from ..stages import AhcOptions, Turn
+from ..stages import AhcOptions, Turn, within
 from ..windows import WindowPlan
 from .deciding import Decision, OpenTurns, decide
 from .incoming import HeldAudio
@@ -86,11 +84,7 @@ class StreamEngine:
         duration_s = self._audio.end / self._grid.sample_rate_hz
         self._final += self._open.close(end_frame)
         # The padding of a last window belongs to nobody.
-        self._final = [
-            replace(turn, end_s=min(turn.end_s, duration_s))
-            for turn in self._final
-            if turn.start_s < duration_s
-        ]
+        self._final = within(self._final, duration_s)
 
     def take_final(self) -> tuple[Turn, ...]:
         """The turns that have ended since this was asked last."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..audio_source import AudioSource
+from ..closing import Closing
 from ..diarization.progress import Hook, Progress, Stopwatch
 from ..diarization.result import Used
 from ..errors import ArtifactError
@@ -22,7 +22,7 @@ from .embeddings import VggishEmbeddings
 FloatArray = npt.NDArray[np.float32]
 
 
-class VggishEmbedder:
+class VggishEmbedder(Closing):
     """Embeds audio of any length and rate, in stereo too: an example for every 0.96 s.
 
     Examples are cut as Google's implementation cuts them: frames of 25 ms every 10 ms from the
@@ -122,17 +122,6 @@ class VggishEmbedder:
     def close(self) -> None:
         """Give back the network's memory."""
         self._session.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _Examples:
