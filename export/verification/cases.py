@@ -263,6 +263,25 @@ def embedding_inputs(_: Networks, speech: Speech) -> list[Case]:
     ]
 
 
+def embedding_masks(networks: Networks, _: Speech) -> list[Case]:
+    """From sparse to dense masks, no and full overlap, and clean frames around the minimum."""
+    config = networks.segmentation.config
+    frames, speakers = config.num_frames(config.window_samples), config.powerset.num_speakers
+    density = _rng(11).random((8, 1, speakers)) ** 3
+    random = (_rng(12).random((8, frames, speakers)) < density).astype(np.float32)
+    # All together for a while, then the first one alone, by one frame more in each window.
+    least = np.zeros((8, frames, speakers), np.float32)
+    least[:, : frames // 4] = 1
+    for alone, window in enumerate(least):
+        window[frames // 2 : frames // 2 + alone, 0] = 1
+    return [
+        Case("random", {"masks": random}),
+        Case("hardly any alone", {"masks": least}),
+        Case("full overlap", {"masks": np.ones((1, frames, speakers), np.float32)}),
+        Case("no speech", {"masks": np.zeros((3, frames, speakers), np.float32)}),
+    ]
+
+
 def _vectors(seed: int, rows: int, size: int) -> FloatArray:
     return _rng(seed).normal(size=(rows, size)).astype(np.float32)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from ...runtime.probe import TOLERANCES, probe_error, probe_record
 from ...runtime.synthetic import probe_inputs
 from . import measures
 from .cases import Case
+from .figures import FIGURES, Comparison, counted, deciding
 from .limits import ARTIFACT, EXACT, PAIR_MARGIN, REAUTHORED, Limits
 from .measures import EmbeddingDecisions, Mismatch
 from .references import Reference
@@ -63,28 +64,6 @@ class GateResult:
         figures = ", ".join(f"{name} {value:.3g}" for name, value in self.figures.items())
         verdict = "ok" if self.passed else "FAILED: " + "; ".join(self.problems)
         return f"{self.gate} / {self.output}: {figures or '-'}: {verdict}"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Expected and observed outputs of one case."""
-
-    case: Case
-    expected: Arrays
-    observed: Arrays
-
-
-def _counted(item: Comparison) -> Comparison:
-    """A comparison of the rows that count."""
-    rows = item.case.counted
-    if rows is None:
-        return item
-    case, expected, observed = item.case, item.expected, item.observed
-    inputs, expected, observed = (
-        {name: array[:rows] for name, array in arrays.items()}
-        for arrays in (case.inputs, expected, observed)
-    )
-    return Comparison(replace(case, inputs=inputs), expected, observed)
 
 
 def one_thread() -> None:
@@ -159,7 +138,7 @@ class Verifier:
         reference: Reference = self.spec.reference
         observed = run(case.inputs)
         given = reference.given(self.module, self._cast(case.inputs), observed)
-        return _counted(Comparison(case, {**self._outputs(case), **given}, observed))
+        return counted(Comparison(case, {**self._outputs(case), **given}, observed))
 
     def _each(self, compare: Callable[[Case], Comparison]) -> list[Comparison]:
         """One case per core at a time, each on one thread (see ``one_thread``)."""
@@ -199,7 +178,7 @@ class Verifier:
             problems = list(_incomparable(name, comparisons))
             figures: dict[str, float] = {}
             if not problems:
-                figures = _FIGURES[kind](name, comparisons)
+                figures = FIGURES[kind](name, comparisons)
                 if kind == "embeddings":
                     figures |= self._embedding_decisions(name, comparisons, pair_margin)
                 problems = _exceeded(figures, limits[kind])
@@ -210,7 +189,7 @@ class Verifier:
         self, name: str, comparisons: list[Comparison], pair_margin: float
     ) -> dict[str, float]:
         decisions = EmbeddingDecisions()
-        for item in _deciding(comparisons):
+        for item in deciding(comparisons):
             decisions.add(item.expected[name], item.observed[name], _activity(item))
         recipe = self.spec.recipe(self.networks)
         threshold = recipe.get("embedding", recipe)["same_speaker_distance"]
@@ -243,97 +222,3 @@ def _exceeded(figures: Mapping[str, float], limits: Limits) -> list[str]:
         for name, limit in limits.items()
         if not figures.get(name, float("nan")) <= limit
     ]
-
-
-def _deciding(comparisons: list[Comparison]) -> list[Comparison]:
-    return [item for item in comparisons if item.case.decides]
-
-
-def _worst(measure: Callable[[Any, Any], float], name: str, comparisons: list[Comparison]) -> float:
-    gated = [item for item in comparisons if item.case.numbers]
-    return max((measure(item.expected[name], item.observed[name]) for item in gated), default=0.0)
-
-
-def _share(
-    count: Callable[[Any, Any], tuple[int, int]], name: str, comparisons: list[Comparison]
-) -> tuple[int, int]:
-    counts = [count(item.expected[name], item.observed[name]) for item in _deciding(comparisons)]
-    return sum(part for part, _ in counts), sum(whole for _, whole in counts)
-
-
-def _log_probs(name: str, comparisons: list[Comparison]) -> dict[str, float]:
-    flipped, frames = _share(measures.flipped_frames, name, comparisons)
-    return {
-        "max_abs": _worst(measures.max_abs, name, comparisons),
-        "frames": frames,
-        "flipped": flipped,
-        "flipped_share": flipped / max(1, frames),
-    }
-
-
-def _masks(name: str, comparisons: list[Comparison]) -> dict[str, float]:
-    changed, frames = _share(measures.changed_frames, name, comparisons)
-    return {"frames": frames, "changed": changed, "changed_share": changed / max(1, frames)}
-
-
-def _cosine(expected: npt.NDArray[Any], observed: npt.NDArray[Any]) -> float:
-    return float(measures.cosine_distances(expected, observed).max(initial=0.0))
-
-
-def _embeddings(name: str, comparisons: list[Comparison]) -> dict[str, float]:
-    return {
-        "relative_max_abs": _worst(measures.relative_max_abs, name, comparisons),
-        "cosine_distance": _worst(_cosine, name, _deciding(comparisons)),
-        "any_cosine_distance": _worst(_cosine, name, comparisons),
-    }
-
-
-def _numbers(name: str, comparisons: list[Comparison]) -> dict[str, float]:
-    return {
-        "max_abs": _worst(measures.max_abs, name, comparisons),
-        "mean_abs": _worst(measures.mean_abs, name, comparisons),
-    }
-
-
-def _powers(name: str, comparisons: list[Comparison]) -> dict[str, float]:
-    return {"relative_max_abs": _worst(measures.relative_max_abs, name, comparisons)}
-
-
-def _decibels(name: str, comparisons: list[Comparison]) -> dict[str, float]:
-    on_speech = partial(measures.loud_max_abs, range_db=measures.SPEECH_DB)
-    return {
-        "max_abs": _worst(measures.loud_max_abs, name, comparisons),
-        "speech_max_abs": _worst(on_speech, name, _deciding(comparisons)),
-        "quiet_max_abs": _worst(measures.max_abs, name, comparisons),
-    }
-
-
-def _vectors(name: str, comparisons: list[Comparison]) -> dict[str, float]:
-    return {
-        "relative_max_abs": _worst(measures.relative_max_abs, name, comparisons),
-        "cosine_distance": _worst(_cosine, name, comparisons),
-    }
-
-
-def _quantised(name: str, comparisons: list[Comparison]) -> dict[str, float]:
-    return {
-        "max_abs": _worst(measures.max_abs, name, comparisons),
-        "changed_share": _worst(measures.changed_share, name, comparisons),
-    }
-
-
-_FIGURES: Mapping[str, Callable[[str, list[Comparison]], dict[str, float]]] = {
-    "log_probs": _log_probs,
-    "masks": _masks,
-    "embeddings": _embeddings,
-    "features": _numbers,
-    "distances": _numbers,
-    "levels": _numbers,
-    "scores": _numbers,
-    "exact": _numbers,
-    "log_mel": _numbers,
-    "vectors": _vectors,
-    "quantised": _quantised,
-    "power": _powers,
-    "decibels": _decibels,
-}

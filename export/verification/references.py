@@ -147,6 +147,13 @@ class EmbeddingInputs(Independent):
 
 
 @dataclass(frozen=True)
+class EmbeddingMasks(Independent):
+    def __call__(self, networks: Networks, inputs: Arrays) -> Arrays:
+        num_samples = networks.segmentation.config.window_samples
+        return {"embedding_masks": reference.embedding_masks(inputs["masks"], num_samples)}
+
+
+@dataclass(frozen=True)
 class CosineDistance(Independent):
     def __call__(self, networks: Networks, inputs: Arrays) -> Arrays:  # noqa: ARG002
         return {"distances": reference.cosine_distance(inputs["embeddings"], inputs["database"])}

@@ -1,0 +1,1 @@
+"""``voxport bench``: one network on one device or several, side by side."""

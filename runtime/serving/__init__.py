@@ -1,0 +1,1 @@
+"""Sessions whose networks run on an inference server."""

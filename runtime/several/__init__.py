@@ -1,0 +1,1 @@
+"""One session interface over several devices, or several sessions on one."""
