@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 FloatMatrix = npt.NDArray[np.float64]
+# Steps of coarse samples and weights per 1. Their products are multiples of 2**-18, of which
+# float32 adds up 2**24 exactly: sums up to 64, which a tone of full scale has in 256 samples.
+_SAMPLE_STEPS = 1 << 10
+_WEIGHT_STEPS = 1 << 8
 
 
 def hertz_to_mel(frequency_hz: npt.ArrayLike) -> FloatMatrix:
@@ -36,3 +42,24 @@ def fourier_matrix(bins: npt.NDArray[np.int64], length: int, num_fft: int) -> Fl
     """(2 * len(bins), length): the real parts of the zero-padded transform, then the imaginary."""
     angle = 2 * np.pi * np.outer(bins, np.arange(length)) / num_fft
     return np.concatenate([np.cos(angle), -np.sin(angle)])
+
+
+def split_kernels(transform: FloatMatrix) -> tuple[FloatMatrix, FloatMatrix]:
+    """(outputs, length) -> kernels (outputs, 1, length) and (outputs, 2, length).
+
+    A bin without a tone should hold nothing, but holds what rounding leaves of the tone elsewhere.
+    So samples and weights are split into a coarse part, whose products add up in float32 without
+    any rounding, and a rest, whose rounding is as small as it is. The transform is the first
+    kernels over the coarse part of ``split_samples`` plus the second ones over both parts.
+    """
+    coarse = np.round(transform * _WEIGHT_STEPS) / _WEIGHT_STEPS
+    rest = np.stack([transform - coarse, transform], axis=1)
+    # The samples come in steps; dividing by a power of two is exact.
+    return coarse[:, None] / _SAMPLE_STEPS, rest / _SAMPLE_STEPS
+
+
+def split_samples(samples: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, 1, ...) in [-1, 1] -> their coarse part (B, 1, ...), and both parts (B, 2, ...)."""
+    steps = samples * _SAMPLE_STEPS
+    coarse = torch.round(steps)
+    return coarse, torch.cat([coarse, steps - coarse], dim=1)

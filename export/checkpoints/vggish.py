@@ -1,4 +1,4 @@
-"""VGGish checkpoints: the common PyTorch layout, and TensorFlow's variables by name."""
+"""VGGish checkpoints: the common PyTorch layout, and TensorFlow's own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from torch import Tensor
 from ...graphs import VggishConfig, VggishFrontendConfig
 from ..errors import MissingTensorError, UnsupportedArchitectureError
 from .content import Content
-from .loading import Provenance, read_user_file
+from .loading import Provenance, read_user_file, user_provenance
+from .tensorflow import read_tensorflow, tensorflow_table
 from .tensors import checked_state, dimensions
 
 # Convolutions and fully connected layers: the PyTorch layout's names, and TensorFlow's.
@@ -32,11 +33,10 @@ _PCA = "pproc."
 _PCA_NAMES = ("pca_eigen_vectors", "pca_means")
 _TF_SCOPE = "vggish/"
 _TF_SUFFIX = ":0"
-# What TensorFlow's tables of variables end with, be it a checkpoint or the index of one.
-_TF_TABLE_END = bytes.fromhex("57fb808b247547db")
-_TF_CONVERSION = (
-    "import numpy, tensorflow; r = tensorflow.train.load_checkpoint('vggish_model.ckpt'); "
-    "numpy.savez('vggish.npz', **{n: r.get_tensor(n) for n in r.get_variable_to_shape_map()})"
+_TF_VARIABLES = frozenset(
+    f"{scope}/{kind}"
+    for scope in (*_CONVOLUTIONS.values(), *_FULLY_CONNECTED.values())
+    for kind in ("weights", "biases")
 )
 
 
@@ -64,21 +64,21 @@ def load_vggish(
     """Load a VGGish from a user's file: none is fetched.
 
     ``path`` may be a state dict of the common PyTorch ports (``features.N.weight``,
-    ``embeddings.N.weight``; ``torch.save`` or safetensors) or TensorFlow's variables by name
-    (``vggish/conv1/weights`` and so on; ``.npz`` or safetensors). Variables of an optimiser or of
-    another scope are left out. A checkpoint of TensorFlow itself is refused with the line that
-    turns it into such an archive. ``pca_path`` holds ``pca_eigen_vectors`` and ``pca_means``
-    (``.npz``, ``torch.save`` or safetensors), which the PyTorch layout may hold itself, as
-    ``pproc.*``. ``rectified`` says whether the embedding layer ends in a ReLU; by default it does
-    in the PyTorch layout and not in TensorFlow's, as in their implementations.
+    ``embeddings.N.weight``; ``torch.save`` or safetensors), a checkpoint of TensorFlow itself
+    (version 1: ``vggish_model.ckpt``; version 2: its prefix or its ``.index``, beside its data
+    files) or TensorFlow's variables by name (``vggish/conv1/weights`` and so on; ``.npz`` or
+    safetensors). Variables of an optimiser or of another scope are left out. ``pca_path`` holds
+    ``pca_eigen_vectors`` and ``pca_means`` (``.npz``, ``torch.save`` or safetensors), which the
+    PyTorch layout may hold itself, as ``pproc.*``. ``rectified`` says whether the embedding layer
+    ends in a ReLU; by default it does in the PyTorch layout and not in TensorFlow's, as in their
+    implementations.
 
     The state's tensors are finite CPU float32. No code from the files is run.
 
     Raises UnsafeCheckpointError, CorruptCheckpointError, UnsupportedArchitectureError,
     MissingTensorError, UnexpectedTensorError, TensorShapeError and CheckpointNotFoundError.
     """
-    _refuse_tensorflow_tables(path)
-    content, provenance = read_user_file(path)
+    content, provenance = _read(path)
     is_tensorflow = any(name.startswith(_TF_SCOPE) for name in content.state)
     if is_tensorflow:
         content = content.with_state(_from_tensorflow(content))
@@ -94,18 +94,14 @@ def load_vggish(
     return VggishCheckpoint(provenance, config, state, path, pca)
 
 
-def _refuse_tensorflow_tables(path: Path) -> None:
-    """Raise UnsupportedArchitectureError that tells how to get the variables out of them."""
-    if not path.is_file():
-        return
-    with path.open("rb") as stream:
-        stream.seek(max(0, path.stat().st_size - len(_TF_TABLE_END)))
-        if stream.read() != _TF_TABLE_END:
-            return
-    raise UnsupportedArchitectureError(
-        f"{path}: a checkpoint of TensorFlow itself; where TensorFlow is installed, write its "
-        f'variables by name and give that file: python -c "{_TF_CONVERSION}"'
-    )
+def _read(path: Path) -> tuple[Content, Provenance]:
+    """A network's file or, where it is a checkpoint of TensorFlow, its files."""
+    table = tensorflow_table(path)
+    if table is None:
+        return read_user_file(path)
+    found = read_tensorflow(table, _TF_VARIABLES.__contains__)
+    provenance = user_provenance(found.files, found.sha256, found.size_bytes)
+    return Content(str(table), found.state), provenance
 
 
 def vggish_config(content: Content, frontend: VggishFrontendConfig) -> VggishConfig:

@@ -66,7 +66,7 @@ def frontend_spec(config: VggishFrontendConfig) -> ExportSpec:
         cases=lambda _, speech: cases(speech, config),
         reference=FrontendReference(config),
         recipe=lambda _: frontend_recipe(config),
-        max_nodes=14,
+        max_nodes=21,
         minimums={"samples": config.example_samples},
     )
 
@@ -99,7 +99,7 @@ def network_spec(networks: Networks, frontend: VggishFrontendConfig) -> ExportSp
         cases=lambda _, speech: cases(speech, frontend),
         reference=NetworkReference(config),
         recipe=lambda _: network_recipe(config),
-        max_nodes=60,
+        max_nodes=63,
         requires=("vggish", "vggish_pca") if config.whitened else ("vggish",),
         minimums={"samples": frontend.example_samples},
         half_scopes=("/network/",),
@@ -126,7 +126,7 @@ def cases(speech: Speech, config: VggishFrontendConfig) -> list[Case]:
     ]
     lengths = (length + hop - 1, length + hop, length + 2 * hop + 77)
     times_s = np.arange(length) / config.sample_rate_hz
-    tone = 0.5 * np.sin(2 * np.pi * 440.0 * times_s)
+    tone = np.sin(2 * np.pi * 440.0 * times_s)
     return [
         *single,
         *(_case(f"{n} samples", windows[i : i + 2, :, :n]) for i, n in enumerate(lengths)),

@@ -124,14 +124,12 @@ def test_several_pickles_and_torchscript_are_refused(tmp_path: Path) -> None:
         load_embedding("campplus", script)
 
 
-def test_old_style_torch_files_and_bare_pickles_are_refused_unread(tmp_path: Path) -> None:
-    legacy = tmp_path / "legacy.pt"
-    torch.save({"w": torch.ones(1)}, legacy, _use_new_zipfile_serialization=False)
+def test_bare_pickles_are_refused_unread(tmp_path: Path) -> None:
     bare = tmp_path / "bare.pkl"
     bare.write_bytes(pickle.dumps(Calls(os.system, f"touch {tmp_path / 'proof'}")))
     bare_text = tmp_path / "text.pkl"
     bare_text.write_bytes(pickle.dumps(Calls(os.system, f"touch {tmp_path / 'proof'}"), protocol=0))
-    for path in (legacy, bare, bare_text):
+    for path in (bare, bare_text):
         with pytest.raises(UnsafeCheckpointError, match=path.name):
             load_embedding("wespeaker", path)
     assert not (tmp_path / "proof").exists()

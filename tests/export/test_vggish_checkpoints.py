@@ -166,16 +166,6 @@ def test_a_pca_of_another_size_is_refused(tmp_path: Path) -> None:
         load_vggish(network, _npz(tmp_path / "pca.npz", {"x": np.zeros(2)}))
 
 
-@pytest.mark.parametrize("name", ["vggish_model.ckpt", "model.ckpt.index"])
-def test_checkpoints_of_tensorflow_itself_are_told_how_to_convert(
-    tmp_path: Path, name: str
-) -> None:
-    path = tmp_path / name
-    path.write_bytes(b"a table" + bytes(100) + bytes.fromhex("57fb808b247547db"))
-    with pytest.raises(UnsupportedArchitectureError, match=r"load_checkpoint.*numpy\.savez"):
-        load_vggish(path)
-
-
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(CheckpointNotFoundError, match=r"none\.pth"):
         load_vggish(tmp_path / "none.pth")

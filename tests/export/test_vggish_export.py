@@ -26,7 +26,9 @@ from voxport.export.systems.vggish import frontend_spec, network_spec, vggish_sp
 from voxport.export.verification.cases import Speech
 from voxport.graphs import Vggish, VggishFrontend, VggishFrontendConfig
 from voxport.runtime import load
+from voxport.runtime.benchmarking import bench
 from voxport.runtime.cli import main
+from voxport.runtime.profiling import Profiler
 
 pytest.importorskip("coremltools", reason="needs coremltools: install voxport[coreml]")
 FORMATS: list[ArtifactFormat] = [OnnxFormat(), CoreMLFormat()]
@@ -133,6 +135,16 @@ def _power(module: Vggish) -> None:
     module.frontend.frames.weight.data *= 1.001
 
 
+def test_it_is_timed_and_profiled_like_any_other(exported: Exported) -> None:
+    path = exported.folder / "vggish.fp32.onnx"
+    one, four = bench(path, devices=("cpu",), batch_sizes=(1, 4), rounds=1).measured
+    assert (one.num_items, four.num_items) == (1, 4)
+    stage = Profiler(device="cpu", rounds=1).profile(path)
+    assert stage.name == "vggish"
+    assert stage.status.startswith("CPU: ")
+    assert "Conv" in {operator.op.removeprefix("Fused") for operator in stage.operators}
+
+
 @pytest.mark.parametrize("mutate", [_swap_features, _forget_the_order, _drop_the_relu, _power])
 def test_a_wrong_network_is_caught(
     networks: Networks, synthetic_speech: Speech, tmp_path: Path, mutate: object
@@ -157,7 +169,8 @@ def test_a_wrong_frontend_is_caught(
             0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / length) for length in (400, 399)
         )
         ratio = np.divide(symmetric, periodic, out=np.ones(400), where=periodic > 0)
-        module.frames.weight.data *= torch.from_numpy(ratio.astype(np.float32))
+        for part in (module.frames, module.rest):
+            part.weight.data *= torch.from_numpy(ratio.astype(np.float32))
         return module
 
     spec = replace(frontend_spec(VggishFrontendConfig()), build=wrong)
