@@ -30,8 +30,7 @@ _LABELS = {
     "close_pairs": "but {value:.0f} at the threshold",
     "relative_max_abs": "max rel {value:.1e}",
     "max_abs": "max abs {value:.1e}",
-    "speech_max_abs": "{value:.1e} on speech",
-    "quiet_max_abs": "{value:.1e} with what is below -60 dB",
+    "quiet_max_abs": "{value:.1e} with what is below -80 dB",
     "mean_abs": "mean abs {value:.1e}",
 }
 

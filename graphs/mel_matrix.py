@@ -4,6 +4,8 @@ A waveform is cut into long segments, each of these into short segments, and eac
 becomes a mel spectrogram of its own: padded by itself, so that no frame sees its neighbours. The
 windowed DFT of a frame is linear in its samples, so that framing and transform are one strided
 convolution, whose rows are the windowed sines and cosines of the bins that have mel weights.
+Decibels tell what is left of a loud tone far from it, so that for them samples and weights are
+split (see ``split_kernels``), at three times the multiplications.
 
 Source of the numerics: librosa 0.10 and later, ``feature.melspectrogram`` (periodic Hann window
 of ``n_fft`` points, power 2) and ``power_to_db``, of each short segment by itself.
@@ -20,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .mel import fourier_matrix
+from .mel import fourier_matrix, split_kernels, split_samples
 from .mel_filters import FloatArray, MelFilters
 
 
@@ -184,11 +186,9 @@ class MelMatrix(nn.Module):
         bins = np.flatnonzero(mel.any(axis=0))
         periodic_hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(config.n_fft) / config.n_fft)
         transform: FloatArray = fourier_matrix(bins, config.n_fft, config.n_fft) * periodic_hann
-        # Segments are rows of an image that the kernel does not mix: one product for all of them.
-        self.frames = nn.Conv2d(
-            1, len(transform), (1, config.n_fft), (1, config.hop_length), bias=False
-        )
-        self.frames.weight.data = _float32(transform[:, None, None])
+        coarse, rest = split_kernels(transform)
+        self.frames = _framing(transform[:, None] if config.scale == "power" else coarse, config)
+        self.rest = None if config.scale == "power" else _framing(rest, config)
         self.register_buffer("mel", _float32(mel[:, bins]))
 
     def forward(self, waveform: Tensor) -> Tensor:
@@ -197,7 +197,7 @@ class MelMatrix(nn.Module):
         N is ``config.num_samples``; the values are powers or decibels, as ``config.scale`` says.
         """
         config = self.config
-        spectrum = self.frames(self._padded(self._segments(waveform)))
+        spectrum = self._spectrum(self._padded(self._segments(waveform)))
         real, imaginary = spectrum.chunk(2, dim=1)
         power = real * real + imaginary * imaginary
         rows = config.long_segments * config.short_segments
@@ -206,6 +206,15 @@ class MelMatrix(nn.Module):
         energies = by_band.reshape(-1, config.n_mels, rows, config.time_frames).transpose(1, 2)
         values = energies if config.scale == "power" else _decibels(energies, config)
         return values.reshape(-1, *config.shape)
+
+    def _spectrum(self, segments: Tensor) -> Tensor:
+        """(B, 1, segments, points) -> (B, real and imaginary parts, segments, frames)"""
+        if self.rest is None:
+            frames: Tensor = self.frames(segments)
+            return frames
+        coarse, both = split_samples(segments)
+        spectrum: Tensor = self.frames(coarse) + self.rest(both)
+        return spectrum
 
     def _segments(self, waveform: Tensor) -> Tensor:
         """(B, N) -> (B, 1, long_segments * short_segments, short_segment_points)"""
@@ -223,6 +232,17 @@ class MelMatrix(nn.Module):
         if not padding:
             return segments
         return functional.pad(segments, (padding, padding, 0, 0), self.config.pad_mode)
+
+
+def _framing(kernels: FloatArray, config: MelMatrixConfig) -> nn.Conv2d:
+    """Kernels (outputs, inputs, n_fft), a result per hop.
+
+    Segments are rows of an image that the kernel does not mix: one product for all of them.
+    """
+    outputs, inputs, length = kernels.shape
+    framing = nn.Conv2d(inputs, outputs, (1, length), (1, config.hop_length), bias=False)
+    framing.weight.data = _float32(kernels[:, :, None])
+    return framing
 
 
 def _first(values: Tensor, count: int, total: int) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy.typing as npt
@@ -91,10 +90,8 @@ def _powers(name: str, comparisons: list[Comparison]) -> dict[str, float]:
 
 
 def _decibels(name: str, comparisons: list[Comparison]) -> dict[str, float]:
-    on_speech = partial(measures.loud_max_abs, range_db=measures.SPEECH_DB)
     return {
         "max_abs": _worst(measures.loud_max_abs, name, comparisons),
-        "speech_max_abs": _worst(on_speech, name, deciding(comparisons)),
         "quiet_max_abs": _worst(measures.max_abs, name, comparisons),
     }
 

@@ -14,10 +14,10 @@ Array = npt.NDArray[Any]
 # A reference frame whose two best classes are closer than float32 can resolve has no decision to
 # flip: the original itself, in float32, is up to 2.3e-3 from its float64 log-probabilities.
 TIE_MARGIN = 5e-3
-# How far below the loudest value of a spectrogram decibels are held to a thousandth: on speech as
-# far as librosa shows by default (measured 4.5e-4), elsewhere less far. The other bins of tones and
-# offsets are sums that cancel, of which float32 leaves 4.4e-3 at 80 dB and 0.04 in all.
-SPEECH_DB, LOUD_DB = 80.0, 60.0
+# How far below the loudest value of a spectrogram decibels are held to a thousandth: as far as
+# librosa shows by default (measured 3.8e-4 at most, on speech). Further down, the bins without a
+# tone of full scale are sums that cancel, of which float32 leaves 7.5e-3.
+LOUD_DB = 80.0
 # Frames that a speaker needs within a window for its embedding to take part in decisions (1 s).
 MIN_DECISION_FRAMES = 59
 
@@ -56,12 +56,12 @@ def relative_max_abs(expected: Array, observed: Array) -> float:
     return max_abs(expected, observed) / max(1.0, float(np.abs(expected).max(initial=0.0)))
 
 
-def loud_max_abs(expected: Array, observed: Array, range_db: float = LOUD_DB) -> float:
+def loud_max_abs(expected: Array, observed: Array) -> float:
     """Largest absolute difference of decibels (..., bands, frames) in the loud part.
 
-    Loud is what lies within ``range_db`` of the loudest value of its spectrogram.
+    Loud is what lies within ``LOUD_DB`` of the loudest value of its spectrogram.
     """
-    loud = expected >= expected.max(axis=(-2, -1), keepdims=True) - range_db
+    loud = expected >= expected.max(axis=(-2, -1), keepdims=True) - LOUD_DB
     return max_abs(expected[loud], observed[loud])
 
 
