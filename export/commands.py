@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..runtime.commands import Command
 from ..runtime.errors import MissingDependencyError
 from ..runtime.manifest import MANIFEST_NAME, Manifest
+from .triton.command import add_triton_options, export_repository
 
 if TYPE_CHECKING:
     from .checkpoints import VggishCheckpoint
@@ -69,7 +70,8 @@ def _add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
         "--vggish-checkpoint",
         type=Path,
         metavar="PATH",
-        help="a VGGish: PyTorch's layout, or TensorFlow's variables by name in .npz",
+        help="a VGGish: PyTorch's layout (.pth, .safetensors), or TensorFlow's (vggish_model.ckpt, "
+        "NAME.index, or the variables by name in .npz)",
     )
     group.add_argument(
         "--vggish-pca",
@@ -130,6 +132,7 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
     )
     _add_checkpoint_options(parser)
     _add_post_embedding_options(parser)
+    add_triton_options(parser)
 
 
 def _configure_verify(parser: argparse.ArgumentParser) -> None:
@@ -184,6 +187,16 @@ def _vggish(options: argparse.Namespace) -> VggishCheckpoint | None:
 
 def _export(options: argparse.Namespace) -> int:
     _require_export_extra()
+    if options.triton is None:
+        _export_artifacts(options)
+        return 0
+    defaults = argparse.ArgumentParser()
+    _configure_export(defaults)
+    export_repository(options, defaults, _export_artifacts)
+    return 0
+
+
+def _export_artifacts(options: argparse.Namespace) -> None:
     from .run import ExportOptions, run_export  # noqa: PLC0415 -- loads torch
 
     chosen = ExportOptions(
@@ -196,7 +209,6 @@ def _export(options: argparse.Namespace) -> int:
         settings=tuple(options.settings),
     )
     run_export(_networks(options, ["campplus"]), options.out, chosen)
-    return 0
 
 
 def _verify(options: argparse.Namespace) -> int:

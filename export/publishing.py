@@ -147,14 +147,14 @@ def publish(folder: Path, stage: Path, *, manifest: Manifest, report: str) -> No
         (stage / REPORT_NAME).write_text(report, encoding="utf-8")
         (stage / MANIFEST_NAME).write_text(manifest.to_json(), encoding="utf-8")
         for path in stage.rglob("*"):
-            _flush(path)
+            flush(path)
         stage.rename(folder / _COMMITTED_NAME)
         _complete(folder)
     except OSError as error:
         raise ExportError(f"{folder}: cannot be written: {error}") from error
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Onto the disk, so that a power cut after the commit leaves no empty files."""
     if path.is_file():
         with path.open("rb+") as file:

@@ -70,6 +70,16 @@ def embedding(networks: Networks, family: str) -> dict[str, Any]:
     }
 
 
+def embedding_masks(networks: Networks) -> dict[str, Any]:
+    config = networks.segmentation.config
+    return {
+        "overlap": "excluded",
+        "window_samples": config.window_samples,
+        "window_frames": config.num_frames(config.window_samples),
+        "min_samples": MIN_NUM_SAMPLES,
+    }
+
+
 def post_embedding(
     step_s: float, activity_threshold_frames: float, min_duration_s: float
 ) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import nn
 from ..graphs import (
     CosineDistance,
     EmbeddingInputs,
+    EmbeddingMasks,
     FbankConfig,
     KaldiFbank,
     PostEmbedding,
@@ -284,6 +285,25 @@ def embedding_inputs_spec() -> ExportSpec:
     )
 
 
+def embedding_masks_spec(networks: Networks) -> ExportSpec:
+    """Exact, hence FP32 only. For whole windows: which masks are too short depends on them."""
+    config = networks.segmentation.config
+    frames, speakers = config.num_frames(config.window_samples), config.powerset.num_speakers
+    return ExportSpec(
+        name="embedding_masks",
+        build=lambda n: EmbeddingMasks(n.segmentation.config.window_samples),
+        inputs=(_float("masks", "batch", frames, speakers),),
+        outputs=(_float("embedding_masks", "batch", speakers, frames),),
+        kinds={"embedding_masks": "exact"},
+        traced={"batch": 2},
+        cases=cases.embedding_masks,
+        reference=references.EmbeddingMasks(),
+        recipe=recipes.embedding_masks,
+        max_nodes=15,
+        requires=("segmentation",),
+    )
+
+
 def database_specs(
     step_s: float, activity_threshold_frames: float, min_duration_s: float
 ) -> list[ExportSpec]:
@@ -378,6 +398,7 @@ def export_specs(
         *(fbank_spec(family, fbank_config(networks, family)) for family in FAMILIES),
         *(embedding_spec(networks, family) for family in networks.families),
         embedding_inputs_spec(),
+        embedding_masks_spec(networks),
         *database_specs(step_s, activity_threshold_frames, min_duration_s),
         window_spec(networks),
         *system_specs(networks, configurations),

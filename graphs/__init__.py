@@ -9,7 +9,7 @@ from .cosine import CosineDistance
 from .embedding import SpeakerEmbedding
 from .fbank import CAMPPLUS_FBANK, WESPEAKER_FBANK, FbankConfig, KaldiFbank
 from .highlights import FrameRms, Highlights, HighlightsConfig, HighlightScore
-from .masks import EmbeddingInputs, clean_masks, embedding_masks
+from .masks import EmbeddingInputs, EmbeddingMasks, clean_masks, embedding_masks
 from .mel_matrix import MelMatrix, MelMatrixConfig
 from .pooling import masked_statistics, nearest_resample
 from .post_embedding import PostEmbedding
@@ -29,6 +29,7 @@ __all__ = [
     "CosineDistance",
     "DiarizationWindow",
     "EmbeddingInputs",
+    "EmbeddingMasks",
     "FbankConfig",
     "FrameRms",
     "HighlightScore",

@@ -28,6 +28,19 @@ def embedding_masks(masks: Tensor, num_samples: int) -> Tensor:
     return torch.where(long_enough, clean, masks).transpose(1, 2)
 
 
+class EmbeddingMasks(nn.Module):
+    """``embedding_masks`` as a graph of its own, between networks that run apart."""
+
+    def __init__(self, num_samples: int) -> None:
+        """``num_samples``: those of the windows that the masks span."""
+        super().__init__()
+        self.num_samples = num_samples
+
+    def forward(self, masks: Tensor) -> Tensor:
+        """(B, F, S) of 0 and 1 -> (B, S, F), float32."""
+        return embedding_masks(masks, self.num_samples)
+
+
 class EmbeddingInputs(nn.Module):
     """Repeat each window once per local speaker and pair it with that speaker's clean mask.
 

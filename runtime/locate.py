@@ -10,6 +10,9 @@ from .cache import cache_dir
 from .errors import ArtifactNotFoundError, VoxportError
 from .manifest import MANIFEST_NAME, Manifest
 
+# What else begins as the names of embedding networks do.
+_NO_NETWORKS = ("embedding_inputs", "embedding_masks")
+
 
 def model_folders(
     models: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None
@@ -63,6 +66,6 @@ def first_embedding(folder: Path) -> str:
     """
     names = sorted({row.name for row in Manifest.read(folder / MANIFEST_NAME).artifacts})
     for name in names:
-        if name.startswith("embedding_") and name != "embedding_inputs":
+        if name.startswith("embedding_") and name not in _NO_NETWORKS:
             return name
     raise ArtifactNotFoundError(f"{folder} has no embedding network; there are: {', '.join(names)}")

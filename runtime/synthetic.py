@@ -24,17 +24,19 @@ def probe_inputs(shapes: Mapping[str, tuple[int, ...]]) -> Arrays:
     return {name: _KINDS.get(name, _vectors)(shape) for name, shape in shapes.items()}
 
 
+def example_shapes(description: Description, batch: int = 1) -> dict[str, tuple[int, ...]]:
+    """The usual shapes of an artifact's inputs, by name."""
+    return {
+        spec.name: tuple(
+            axis if isinstance(axis, int) else _size(description, axis, batch) for axis in spec.axes
+        )
+        for spec in description.inputs
+    }
+
+
 def example_inputs(description: Description, batch: int = 1) -> Arrays:
     """Inputs that an artifact takes, of its usual sizes."""
-    inputs = probe_inputs(
-        {
-            spec.name: tuple(
-                axis if isinstance(axis, int) else _size(description, axis, batch)
-                for axis in spec.axes
-            )
-            for spec in description.inputs
-        }
-    )
+    inputs = probe_inputs(example_shapes(description, batch))
     return {spec.name: inputs[spec.name].astype(spec.dtype) for spec in description.inputs}
 
 

@@ -35,6 +35,7 @@ MEANINGS: Mapping[str, str] = {
     "log_probs": "natural-log probabilities of the powerset classes",
     "masks": "1 where a speaker is active, else 0",
     "clean_masks": "masks without the frames in which speakers overlap",
+    "embedding_masks": "clean masks of each speaker, or the full ones where too little is clean",
     "features": "natural-log mel energies, Kaldi-exact, not mean-normalised",
     "embeddings": "speaker embeddings, not L2-normalised",
     "database": "embeddings of known speakers, at least one",

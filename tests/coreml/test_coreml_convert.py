@@ -32,6 +32,7 @@ NAMES = (
     "embedding_campplus",
     "embedding_wespeaker",
     "embedding_inputs",
+    "embedding_masks",
     "cosine_distance",
     "post_embedding",
     "diarization_window",
@@ -71,6 +72,9 @@ HISTOGRAMS = {
     "fbank_campplus": _ops(FBANK),
     "fbank_wespeaker": _ops(FBANK),
     "embedding_inputs": _ops("reduce_sum, less, cast, mul, tile, reshape 2, transpose"),
+    "embedding_masks": _ops(
+        "reduce_sum 2, less, cast, mul 2, sub, greater_equal, select, tile, transpose"
+    ),
     "cosine_distance": _ops(
         "abs 2, reduce_max 2, clip 4, real_div 4, mul 2, reduce_sum 2, sqrt 2, matmul, sub"
     ),

@@ -177,7 +177,7 @@ def test_dying_before_the_commit_leaves_the_old_artifacts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int
 ) -> None:
     _publish(tmp_path, *OLD)
-    flush, done = publishing._flush, []
+    flush, done = publishing.flush, []
 
     def dies(path: Path) -> None:
         if len(done) == files:
@@ -185,7 +185,7 @@ def test_dying_before_the_commit_leaves_the_old_artifacts(
         done.append(path)
         flush(path)
 
-    monkeypatch.setattr(publishing, "_flush", dies)
+    monkeypatch.setattr(publishing, "flush", dies)
     with pytest.raises(KeyboardInterrupt):
         _publish(tmp_path, *NEW)
     _assert_whole(tmp_path, *OLD)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from voxport.export import reference
-from voxport.graphs import EmbeddingInputs, clean_masks, embedding_masks
+from voxport.graphs import EmbeddingInputs, EmbeddingMasks, clean_masks, embedding_masks
 
 
 def test_overlapping_frames_are_cleaned() -> None:
@@ -83,3 +83,10 @@ def test_embedding_inputs_at_full_size() -> None:
 
     assert (waveforms.shape, clean.shape) == ((3, 160000), (3, 589))
     assert waveforms.dtype == clean.dtype == torch.float32
+
+
+def test_as_a_graph_of_its_own() -> None:
+    masks = (torch.rand(2, 589, 3, generator=torch.Generator().manual_seed(0)) < 0.4).float()
+    assert torch.equal(EmbeddingMasks(160000)(masks), embedding_masks(masks, 160000))
+    # The shorter the window, the more frames must be clean.
+    assert not torch.equal(EmbeddingMasks(1600)(masks), embedding_masks(masks, 160000))

@@ -34,6 +34,7 @@ OTHERS = (
     "fbank_wespeaker",
     "mel_matrix",
     "embedding_inputs",
+    "embedding_masks",
     "cosine_distance",
     "post_embedding",
     "vggish_frontend",
