@@ -12,6 +12,7 @@ from .errors import InputError
 from .manifest import Description, TensorSpec
 
 Arrays = dict[str, npt.NDArray[Any]]
+_STARTS, _WAVEFORM, _START_MULTIPLE = "starts", "waveform", "start_multiple_samples"
 
 
 def checked_inputs(description: Description, arrays: Mapping[str, Any]) -> Arrays:
@@ -19,7 +20,7 @@ def checked_inputs(description: Description, arrays: Mapping[str, Any]) -> Array
 
     Raises:
         InputError: a missing or unknown name, a wrong dtype, rank or size, axes of one name with
-            different sizes, or values that are not finite.
+            different sizes, values that are not finite, or windows that do not lie in the waveform.
     """
     declared = ", ".join(map(str, description.inputs))
     names = {spec.name for spec in description.inputs}
@@ -34,6 +35,7 @@ def checked_inputs(description: Description, arrays: Mapping[str, Any]) -> Array
         _check_axes(description, spec, array.shape, sizes)
         # Not np.ascontiguousarray, which makes a vector of a scalar.
         checked[spec.name] = np.asarray(array, order="C")
+    _check_starts(description, checked)
     return checked
 
 
@@ -66,6 +68,24 @@ def _checked_array(artifact: str, spec: TensorSpec, value: Any) -> npt.NDArray[A
     if value.dtype.kind == "f" and not np.isfinite(value).all():
         raise InputError(f"{artifact}: {spec.name} holds NaN or infinite values")
     return value
+
+
+def _check_starts(description: Description, inputs: Arrays) -> None:
+    """Whether windows lie in the waveform, for an artifact whose recipe says how they may start.
+
+    The graph itself would count negative starts from the end, and round others down.
+    """
+    if _START_MULTIPLE not in description.recipe or not {_STARTS, _WAVEFORM} <= set(inputs):
+        return
+    multiple = description.figure(_START_MULTIPLE, int)
+    window, samples = description.figure("window_samples", int), inputs[_WAVEFORM].size
+    starts = inputs[_STARTS]
+    wrong = starts[(starts < 0) | (starts > samples - window) | (starts % multiple != 0)]
+    if wrong.size:
+        raise InputError(
+            f"{description.name}: {_STARTS} must be multiples of {multiple} from 0 to "
+            f"{samples - window} ({samples} samples less a window of {window}), got {wrong[0]}"
+        )
 
 
 def _check_axes(

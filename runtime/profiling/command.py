@@ -7,20 +7,22 @@ import sys
 from pathlib import Path
 
 from ..commands import Command
-from ..errors import InputError, VoxportError
+from ..errors import InputError
 from ..options import Options
+from .arguments import STDOUT, listed, listed_devices, write_text
 from .plot import check_plot, write_plot
 from .profiler import Profiler, network_names
 from .summary import Profile
 from .table import side_by_side, table
 
-_STDOUT = "-"
 _ALL = "all"
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", metavar="NAME", help="artifacts, by commas; or all: the networks")
-    parser.add_argument("audio", type=Path, metavar="AUDIO", help="an audio file")
+    parser.add_argument(
+        "audio", nargs="?", type=Path, metavar="AUDIO", help="a file (default: synthetic inputs)"
+    )
     parser.add_argument("--models", type=Path, help="folder with the artifacts")
     parser.add_argument("--precision", default="auto", help="fp32, fp16, int8 (default: auto)")
     where = parser.add_mutually_exclusive_group()
@@ -41,7 +43,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    devices = _list(options.compare, "--compare") if options.compare is not None else None
+    devices = listed_devices(options.compare, "--compare") if options.compare is not None else None
     if options.top < 0:
         raise InputError(f"--top must be at least 0, got {options.top}")
     if options.plot is not None:
@@ -49,9 +51,9 @@ def _run(options: argparse.Namespace) -> int:
     profile = _profile(options, devices)
     if options.plot is not None:
         write_plot(profile, options.plot)
-    if options.json not in (None, _STDOUT):
-        _write(Path(options.json), profile.to_json())
-    if options.json == _STDOUT:
+    if options.json not in (None, STDOUT):
+        write_text(Path(options.json), profile.to_json())
+    if options.json == STDOUT:
         sys.stdout.write(profile.to_json())
     else:
         show = table if devices is None else side_by_side
@@ -68,27 +70,13 @@ def _profile(options: argparse.Namespace, devices: list[str] | None) -> Profile:
         batch_size=options.batch_size,
         rounds=options.rounds,
     )
-    names = _list(options.names, "NAME")
+    names = listed(options.names, "NAME")
     for name in network_names(options.models) if names == [_ALL] else names:
         if devices is None:
             profiler.profile(name, options.audio, step_s=options.step)
         else:
             profiler.compare(name, options.audio, devices=devices, step_s=options.step)
     return profiler.report()
-
-
-def _list(text: str, what: str) -> list[str]:
-    entries = [entry.strip() for entry in text.split(",") if entry.strip()]
-    if not entries:
-        raise InputError(f"{what} names nothing: {text!r}")
-    return entries
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise VoxportError(f"{path}: cannot be written: {error}") from error
 
 
 PROFILE = Command("show where the time of a network goes", _configure, _run)

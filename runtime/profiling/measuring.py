@@ -32,14 +32,19 @@ _WARM_UP_PASSES = 2
 
 @dataclass(frozen=True)
 class Round:
-    """One pass over the workload, or the medians of several: wall times in seconds, and counts."""
+    """One pass over the workload, or the medians of several: wall times in seconds, and counts.
+
+    ``audio_duration_s`` is that of the audio, None without; ``calls_s`` are the calls that make up
+    ``session_s``, and empty in medians.
+    """
 
     audio_s: float
     windows_s: float
     session_s: float
     num_calls: int
     num_windows: int
-    num_samples: int
+    audio_duration_s: float | None
+    calls_s: tuple[float, ...] = ()
 
 
 def timed_round(session: Session, workload: Workload) -> Round:
@@ -47,8 +52,9 @@ def timed_round(session: Session, workload: Workload) -> Round:
     started = time.perf_counter()
     samples = workload.read()
     audio_s = time.perf_counter() - started
-    windows_s = session_s = 0.0
-    num_calls = num_windows = 0
+    windows_s = 0.0
+    calls_s: list[float] = []
+    num_windows = 0
     batches = workload.batches(samples)
     while True:
         started = time.perf_counter()
@@ -58,10 +64,17 @@ def timed_round(session: Session, workload: Workload) -> Round:
         if batch is None:
             break
         session.run(**batch.inputs)
-        session_s += time.perf_counter() - made
-        num_calls += 1
+        calls_s.append(time.perf_counter() - made)
         num_windows += batch.num_windows
-    return Round(audio_s, windows_s, session_s, num_calls, num_windows, len(samples))
+    return Round(
+        audio_s,
+        windows_s,
+        sum(calls_s),
+        len(calls_s),
+        num_windows,
+        workload.audio_duration_s(samples),
+        tuple(calls_s),
+    )
 
 
 def warm_round(session: Session, workload: Workload, rounds: int) -> Round:
@@ -75,7 +88,7 @@ def warm_round(session: Session, workload: Workload, rounds: int) -> Round:
         median(one.session_s for one in measured),
         last.num_calls,
         last.num_windows,
-        last.num_samples,
+        last.audio_duration_s,
     )
 
 
@@ -154,7 +167,8 @@ def _profiled_session(
         profiled = OnnxSession(
             content,
             source,
-            plan=session.plan,
+            # Of several sessions any: they are the same graph.
+            plan=next(iter(session.plan.parts), session.plan),
             options=options,
             profile_to=Path(folder) / "profile",
         )

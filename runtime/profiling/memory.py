@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 _STATUS = Path("/proc/self/status")
@@ -20,6 +22,7 @@ class PeakMemory:
     """
 
     def __init__(self) -> None:
+        _give_back()
         self._is_fresh = _begin_new_peak()
         self._start = _status_bytes("VmRSS") if self._is_fresh else _peak_bytes()
 
@@ -30,6 +33,12 @@ class PeakMemory:
             return None
         growth = peak - self._start
         return growth if growth > 0 or self._is_fresh else None
+
+
+def _give_back() -> None:
+    """Let glibc give freed memory back: what reuses it would not show."""
+    with suppress(AttributeError, OSError, TypeError):  # another C library, or Windows
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _begin_new_peak() -> bool:

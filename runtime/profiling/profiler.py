@@ -23,6 +23,7 @@ from ..locate import find_models
 from ..manifest import MANIFEST_NAME, Manifest
 from ..onnx_runtime import import_onnxruntime
 from ..options import DEFAULT_OPTIONS, Options
+from ..serving.address import is_server
 from ..session import Session
 from .distribution import KERNEL_EVENTS, OPERATORS, Distribution, OperatorTime, distribution
 from .measuring import (
@@ -39,7 +40,7 @@ from .workload import WAVEFORM, batch_plan_of, workload_for
 
 _LOG = logging.getLogger("voxport")
 # What rules a device out, as against what is wrong with the artifact or its input.
-_DEVICE_ERRORS = (DeviceError, MissingDependencyError, OutOfMemoryError)
+DEVICE_ERRORS = (DeviceError, MissingDependencyError, OutOfMemoryError)
 
 
 class Profiler:
@@ -122,7 +123,7 @@ class Profiler:
             warm = warm_round(session, workload, self._rounds)
             peak_host_bytes = memory.growth_bytes()
             calls = profiled_calls(name, self._models, session, workload, self._options)
-        found = distribution(calls.trace, on_gpu=session.device != "cpu")
+        found = distribution(calls.trace, on_gpu=not session.on_cpu)
         stage = StageProfile(
             name=session.description.name,
             precision=session.description.precision,
@@ -131,7 +132,7 @@ class Profiler:
             batch_size=workload.batch_size,
             num_windows=warm.num_windows,
             num_calls=warm.num_calls,
-            audio_duration_s=warm.num_samples / workload.rate_hz if workload.rate_hz else None,
+            audio_duration_s=warm.audio_duration_s,
             rounds=self._rounds,
             load_s=load_s,
             first_call_s=first_s,
@@ -162,7 +163,7 @@ class Profiler:
         for device in devices:
             try:
                 found.append(self.profile(name, audio, device=device, **choices))
-            except _DEVICE_ERRORS as error:
+            except DEVICE_ERRORS as error:
                 _LOG.warning("%s: not profiled on %s: %s", name, device, error)
                 self._unavailable.append(Unavailable(str(name), device, str(error)))
         return tuple(found)
@@ -172,6 +173,12 @@ class Profiler:
         return Profile(tuple(self._stages), tuple(self._unavailable))
 
     def _load(self, name: str | os.PathLike[str], device: str | None) -> Session:
+        if is_server(device or self._device):
+            raise DeviceError(
+                f"{name}: a server's operators cannot be profiled from here: profile it on the "
+                "device cpu or cuda, and measure the server with Triton's perf_analyzer "
+                "(docs/serving.md)"
+            )
         return load(
             name,
             device=device or self._device,

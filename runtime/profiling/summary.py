@@ -61,7 +61,7 @@ class StageProfile:
             that the card can have computed (unless both worked at once), with its copies.
         batch_size: windows per call, at most.
         num_windows, num_calls: of a round.
-        audio_duration_s: of the audio; None if arrays were profiled.
+        audio_duration_s: of the audio, or of the arrays' waveform; None if there is none.
         rounds: of which medians are given.
         load_s: finding, checking and opening the artifact.
         first_call_s: of the first call, which allocates and chooses algorithms.

@@ -17,7 +17,7 @@ PART_NAMES = {
     "cpu_operators_s": "CPU operators",
     "host_s": "host",
 }
-_NONE = "-"
+NONE = "-"
 _DEFAULT_OPERATORS = 10
 
 
@@ -26,7 +26,7 @@ def table(profile: Profile, top: int = _DEFAULT_OPERATORS) -> str:
     blocks = [_stage_lines(stage, top) for stage in profile.stages]
     if profile.unavailable:
         blocks.append(_unavailable_lines(profile.unavailable))
-    return _text(blocks)
+    return as_text(blocks)
 
 
 def side_by_side(profile: Profile, top: int = _DEFAULT_OPERATORS) -> str:
@@ -38,7 +38,7 @@ def side_by_side(profile: Profile, top: int = _DEFAULT_OPERATORS) -> str:
         blocks += [_operator_lines(stage, top) for stage in stages if top and stage.operators]
     if profile.unavailable:
         blocks.append(_unavailable_lines(profile.unavailable))
-    return _text(blocks)
+    return as_text(blocks)
 
 
 def efficiency_text(stage: StageProfile) -> str:
@@ -47,7 +47,8 @@ def efficiency_text(stage: StageProfile) -> str:
     return f"{bound}{stage.efficiency:.0%}"
 
 
-def _text(blocks: Sequence[Sequence[str]]) -> str:
+def as_text(blocks: Sequence[Sequence[str]]) -> str:
+    """Blocks of lines with an empty line between two."""
     return "\n".join("".join(f"{line.rstrip()}\n" for line in block) for block in blocks)
 
 
@@ -55,7 +56,7 @@ def _stage_lines(stage: StageProfile, top: int) -> list[str]:
     where = f"{stage.name} {stage.precision} on {stage.device}"
     lines = [
         f"{where}: {stage.status} (efficiency {efficiency_text(stage)}, from {stage.basis})",
-        *_columns(list(_figures(stage).items())),
+        *columns(list(_figures(stage).items())),
         *(f"  ! {warning}" for warning in stage.warnings),
         "",
         *_part_lines(stage),
@@ -65,21 +66,21 @@ def _stage_lines(stage: StageProfile, top: int) -> list[str]:
 
 def _figures(stage: StageProfile) -> dict[str, str]:
     """What is shown beside status and parts, as text by name."""
-    audio = _NONE if stage.audio_duration_s is None else f"{stage.audio_duration_s:.1f} s"
+    audio = NONE if stage.audio_duration_s is None else f"{stage.audio_duration_s:.1f} s"
     return {
-        f"warm, median of {stage.rounds}": f"{_milliseconds(stage.wall_s)} ms",
-        "cold": f"{_milliseconds(stage.cold_s)} ms",
-        "- load": f"{_milliseconds(stage.load_s)} ms",
-        "- first call": f"{_milliseconds(stage.first_call_s)} ms",
+        f"warm, median of {stage.rounds}": f"{milliseconds(stage.wall_s)} ms",
+        "cold": f"{milliseconds(stage.cold_s)} ms",
+        "- load": f"{milliseconds(stage.load_s)} ms",
+        "- first call": f"{milliseconds(stage.first_call_s)} ms",
         "audio": audio,
         "windows": str(stage.num_windows),
         "batch size": str(stage.batch_size),
         "calls": str(stage.num_calls),
-        "RTFx": _NONE if stage.rtfx is None else f"{stage.rtfx:.1f}",
+        "RTFx": NONE if stage.rtfx is None else f"{stage.rtfx:.1f}",
         "windows per second": f"{stage.windows_per_s:.1f}",
         "share of copies": f"{stage.share_of_copies:.1%}",
-        "peak memory, host": _megabytes(stage.peak_host_bytes),
-        "peak memory, device": _megabytes(stage.peak_device_bytes),
+        "peak memory, host": megabytes(stage.peak_host_bytes),
+        "peak memory, device": megabytes(stage.peak_device_bytes),
     }
 
 
@@ -87,8 +88,8 @@ def _part_lines(stage: StageProfile) -> list[str]:
     rows = [("part", "wall ms", "share")]
     for field, seconds in asdict(stage.parts).items():
         share = seconds / stage.wall_s if stage.wall_s > 0 else 0.0
-        rows.append((PART_NAMES[field], _milliseconds(seconds), f"{share:.1%}"))
-    return _columns(rows)
+        rows.append((PART_NAMES[field], milliseconds(seconds), f"{share:.1%}"))
+    return columns(rows)
 
 
 def _operator_lines(stage: StageProfile, top: int) -> list[str]:
@@ -104,13 +105,13 @@ def _operator_lines(stage: StageProfile, top: int) -> list[str]:
     heading = f"operators of {stage.name} on {stage.device}; share of their times"
     if stage.on_gpu and stage.basis != KERNEL_EVENTS:
         heading += " on the host, which launches them: the GPU's are not in the profile"
-    return [heading, *_columns(rows, text_columns=2)]
+    return [heading, *columns(rows, text_columns=2)]
 
 
 def _operator_cells(operator: OperatorTime) -> tuple[str, str, str, str, str]:
-    device = _NONE if operator.device_s is None else _milliseconds(operator.device_s)
+    device = NONE if operator.device_s is None else milliseconds(operator.device_s)
     provider = operator.provider.removesuffix("ExecutionProvider")
-    host = _milliseconds(operator.host_s)
+    host = milliseconds(operator.host_s)
     return operator.op, provider, str(operator.count), device, host
 
 
@@ -123,17 +124,17 @@ def _comparison_lines(stages: Sequence[StageProfile]) -> list[str]:
     figures = [_figures(stage) for stage in stages]
     rows += [(name, *(cells[name] for cells in figures)) for name in figures[0]]
     for field, name in PART_NAMES.items():
-        cells = (_milliseconds(getattr(stage.parts, field)) for stage in stages)
+        cells = (milliseconds(getattr(stage.parts, field)) for stage in stages)
         rows.append((f"{name} (ms)", *cells))
     warnings = [f"  ! {stage.device}: {text}" for stage in stages for text in stage.warnings]
-    return [f"{first.name} {first.precision}", *_columns(rows), *warnings]
+    return [f"{first.name} {first.precision}", *columns(rows), *warnings]
 
 
 def _unavailable_lines(unavailable: Sequence[Unavailable]) -> list[str]:
     return [f"{entry.name} on {entry.device}: not run: {entry.reason}" for entry in unavailable]
 
 
-def _columns(rows: Sequence[Sequence[str]], text_columns: int = 1) -> list[str]:
+def columns(rows: Sequence[Sequence[str]], text_columns: int = 1) -> list[str]:
     """Cells as wide as their column; the first columns are text, the others figures."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
@@ -146,9 +147,11 @@ def _columns(rows: Sequence[Sequence[str]], text_columns: int = 1) -> list[str]:
     ]
 
 
-def _milliseconds(seconds: float) -> str:
+def milliseconds(seconds: float) -> str:
+    """Without the unit."""
     return f"{seconds * 1e3:.2f}"
 
 
-def _megabytes(size_bytes: int | None) -> str:
-    return _NONE if size_bytes is None else f"{size_bytes / 1e6:.0f} MB"
+def megabytes(size_bytes: int | None) -> str:
+    """With the unit; a dash for what is not known."""
+    return NONE if size_bytes is None else f"{size_bytes / 1e6:.0f} MB"

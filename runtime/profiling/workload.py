@@ -16,13 +16,14 @@ from ..audio_source import AudioSource
 from ..batching import BATCH, BatchPlan, batch_plan
 from ..errors import AudioError, InputError
 from ..inputs import Arrays
-from ..manifest import Description
+from ..manifest import Description, TensorSpec
 from ..options import Options
 from ..session import Session
 from ..synthetic import example_inputs
 from ..windows import WindowPlan, cut
 
 WAVEFORM = "waveform"
+_RATE = "sample_rate_hz"
 _DEFAULT_RATE_HZ = 16000
 _NO_SAMPLES = np.zeros(0, np.float32)
 
@@ -40,11 +41,9 @@ class Workload(ABC):
 
     Attributes:
         batch_size: the most windows per call.
-        rate_hz: of the samples; None where there is no audio.
     """
 
     batch_size: int
-    rate_hz: int | None
 
     @abstractmethod
     def read(self) -> npt.NDArray[np.float32]:
@@ -54,11 +53,13 @@ class Workload(ABC):
     def batches(self, samples: npt.NDArray[np.float32]) -> Iterator[Batch]:
         """The calls' inputs, made as they are taken."""
 
+    @abstractmethod
+    def audio_duration_s(self, samples: npt.NDArray[np.float32]) -> float | None:
+        """Seconds of audio in a round; None where there is none, or its rate is not told."""
+
 
 class ArraysWorkload(Workload):
     """One call with given arrays."""
-
-    rate_hz = None
 
     def __init__(self, description: Description, arrays: Mapping[str, Any]) -> None:
         self._inputs = dict(arrays)
@@ -70,12 +71,19 @@ class ArraysWorkload(Workload):
             if BATCH in spec.axes and len(shapes.get(spec.name, ())) == len(spec.axes)
         ]
         self.batch_size = max(sizes, default=1)
+        self._audio_duration_s = None
+        if WAVEFORM in shapes and _RATE in description.recipe:
+            num_samples = math.prod(shapes[WAVEFORM])
+            self._audio_duration_s = num_samples / description.figure(_RATE, int)
 
     def read(self) -> npt.NDArray[np.float32]:
         return _NO_SAMPLES
 
     def batches(self, samples: npt.NDArray[np.float32]) -> Iterator[Batch]:  # noqa: ARG002
         yield Batch(self._inputs, self.batch_size)
+
+    def audio_duration_s(self, samples: npt.NDArray[np.float32]) -> float | None:  # noqa: ARG002
+        return self._audio_duration_s
 
 
 class AudioWorkload(Workload):
@@ -96,11 +104,11 @@ class AudioWorkload(Workload):
             InputError: the artifact does not take (batch, 1, samples) or (batch, samples).
             AudioError: the step is longer than a window, or shorter than a sample.
         """
-        spec = next((spec for spec in description.inputs if spec.name == WAVEFORM), None)
-        if spec is None or spec.axes[:-1] not in ((BATCH, 1), (BATCH,)):
+        spec = _waveform_spec(description)
+        if spec is None:
             raise InputError(
                 f"{description.name}: does not take audio as {WAVEFORM} (batch, 1, samples) or "
-                "(batch, samples); profile it with arrays="
+                "(batch, samples); leave the audio out for synthetic inputs, or give arrays="
             )
         self._channels = (1,) * (len(spec.axes) - 2)
         self.batch_size, self._padded = plan.size, plan.padded
@@ -123,11 +131,24 @@ class AudioWorkload(Workload):
             waveform.reshape(size, -1)[:count] = block.windows
             yield Batch({WAVEFORM: waveform, **self._other_inputs(size)}, count)
 
+    def audio_duration_s(self, samples: npt.NDArray[np.float32]) -> float:
+        return len(samples) / self.rate_hz
+
     def _other_inputs(self, size: int) -> Arrays:
         if size not in self._others:
             inputs = example_inputs(self._description, size)
             self._others[size] = {n: a for n, a in inputs.items() if n != WAVEFORM}
         return self._others[size]
+
+
+def takes_audio(description: Description) -> bool:
+    """Whether an artifact takes a recording's windows in batches."""
+    return _waveform_spec(description) is not None
+
+
+def _waveform_spec(description: Description) -> TensorSpec | None:
+    spec = next((spec for spec in description.inputs if spec.name == WAVEFORM), None)
+    return spec if spec and spec.axes[:-1] in ((BATCH, 1), (BATCH,)) else None
 
 
 def _step_samples(step_s: float, rate_hz: int) -> int:
@@ -137,8 +158,8 @@ def _step_samples(step_s: float, rate_hz: int) -> int:
 
 
 def _rate_hz(description: Description) -> int:
-    if "sample_rate_hz" in description.recipe:
-        return description.figure("sample_rate_hz", int)
+    if _RATE in description.recipe:
+        return description.figure(_RATE, int)
     return _DEFAULT_RATE_HZ
 
 

@@ -44,6 +44,18 @@ def test_a_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert err == ""
 
 
+def test_without_audio_on_synthetic_inputs(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names, models = "segmentation_masks,cosine_distance", str(folder / "models")
+    where = ("--models", models, "--device", "cpu", "--rounds", "1")
+    assert cli.main(["profile", names, *where, "--json", "-"]) == 0
+    stages = json.loads(capsys.readouterr().out)["stages"]
+    # Eight windows of a second; nothing to be timed by.
+    assert [stage["audio_duration_s"] for stage in stages] == [8.0, None]
+    assert all(stage["status"].startswith("CPU: ") for stage in stages)
+
+
 def test_json_alone_on_stdout(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(folder, "--device", "cpu", "--json", "-", "--threads", "1") == 0
     data = json.loads(capsys.readouterr().out)

@@ -86,8 +86,7 @@ def test_arrays(models: Path) -> None:
         "embedding_tiny", arrays={"waveform": waveform, "masks": masks}
     )
     assert (stage.num_windows, stage.num_calls, stage.batch_size) == (2, 1, 2)
-    assert stage.audio_duration_s is None
-    assert stage.rtfx is None
+    assert stage.audio_duration_s == 2.0
     # ONNX Runtime may fuse it with the transposition.
     assert sum("MatMul" in one.op for one in stage.operators) == 1
 
@@ -95,6 +94,7 @@ def test_arrays(models: Path) -> None:
 def test_synthetic_inputs_where_nothing_is_given(models: Path) -> None:
     stage = profiler(models).profile("cosine_distance")
     assert (stage.num_windows, stage.batch_size) == (1, 1)
+    assert stage.audio_duration_s is stage.rtfx is None
     assert {one.op: one.count for one in stage.operators}["ReduceL2"] == 2
 
 
@@ -268,6 +268,7 @@ def on_a_card(monkeypatch: pytest.MonkeyPatch, num_calls: int, *, kernels: bool)
         session.device = "cuda:0"
         return session
 
+    monkeypatch.setattr(Session, "on_cpu", property(lambda session: session.device == "cpu"))
     text = json.dumps(calls(num_calls, kernels=kernels))
     monkeypatch.setattr("voxport.runtime.profiling.profiler.load", loaded)
     monkeypatch.setattr(

@@ -142,6 +142,43 @@ def test_values_that_are_not_finite(value: float) -> None:
     assert "waveform holds NaN or infinite values" in refused(waveform=waveform)
 
 
+WINDOWS = Description(
+    name="windows",
+    precision="fp32",
+    inputs=(
+        TensorSpec("waveform", "float32", (1, 1, "samples")),
+        TensorSpec("starts", "int64", ("windows",)),
+    ),
+    outputs=(),
+    recipe={"start_multiple_samples": 10, "window_samples": 100},
+)
+
+
+@pytest.mark.parametrize("starts", [[0], [150], [150, 0, 10, 10]])
+def test_windows_within_the_waveform(starts: list[int]) -> None:
+    inputs = {"waveform": np.zeros((1, 1, 257), np.float32), "starts": np.array(starts)}
+    np.testing.assert_array_equal(checked_inputs(WINDOWS, inputs)["starts"], starts)
+
+
+@pytest.mark.parametrize(
+    ("starts", "found"), [([-10], -10), ([0, 160], 160), ([0, 15], 15), ([2**62], 2**62)]
+)
+def test_windows_that_the_graph_would_take_from_elsewhere(starts: list[int], found: int) -> None:
+    inputs = {"waveform": np.zeros((1, 1, 257), np.float32), "starts": np.array(starts)}
+    with pytest.raises(InputError) as caught:
+        checked_inputs(WINDOWS, inputs)
+    assert str(caught.value) == (
+        "windows: starts must be multiples of 10 from 0 to 157 (257 samples less a window of 100), "
+        f"got {found}"
+    )
+
+
+def test_a_waveform_that_holds_no_window() -> None:
+    inputs = {"waveform": np.zeros((1, 1, 99), np.float32), "starts": np.array([0])}
+    with pytest.raises(InputError, match=r"from 0 to -1 \(99 samples less a window of 100\)"):
+        checked_inputs(WINDOWS, inputs)
+
+
 def fits(shape: tuple[int, ...], axes: tuple[str | int, ...]) -> bool:
     """The rule in the plainest words, for axes whose names do not repeat."""
     if len(shape) != len(axes):
