@@ -18,10 +18,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 MODELS ?= models
 PACKAGES := voxport.graphs voxport.export voxport.runtime
-SOURCES := graphs export runtime tests benchmarks
+SOURCES := graphs export runtime tests benchmarks docs
 
 .DEFAULT_GOAL := help
-.PHONY: help export verify verify-mac test fuzz demo diarize bench-export bench-diarize bench-precision bench-mel lint format typecheck check clean distclean
+.PHONY: help export verify verify-mac test fuzz demo diarize bench-export bench-diarize bench-precision bench-mel bench-scale bench-highlights pictures lint format typecheck check clean distclean
 
 help:
 	@echo "make export       real checkpoints -> verified artifacts (ONNX, Core ML) in $(MODELS)/"
@@ -35,6 +35,9 @@ help:
 	@echo "make bench-diarize  voxport against its peers: DER, speed, memory (an hour; BENCH=... for options)"
 	@echo "make bench-precision  what each precision and format costs in DER"
 	@echo "make bench-mel    mel matrices against librosa, on one and two cores"
+	@echo "make bench-highlights  highlights of three hours against NumPy and SciPy"
+	@echo "make pictures     the README's pictures"
+	@echo "make bench-scale  corpora: processes and Ray against the plain loop (half an hour)"
 	@echo "make check        lint and typecheck"
 	@echo "make clean        remove artifacts and caches; distclean: .venv too"
 
@@ -111,6 +114,16 @@ bench-precision: $(MODELS)/manifest.json
 # librosa, which it compares with, comes with the tests.
 bench-mel: $(MODELS)/manifest.json $(call STAMP,test)
 	$(BIN)/python benchmarks/bench_mel.py --models $(MODELS) $(BENCH)
+
+bench-highlights: $(MODELS)/manifest.json
+	$(BIN)/python benchmarks/bench_highlights.py --models $(MODELS) $(BENCH)
+
+pictures: $(MODELS)/manifest.json
+	$(BIN)/python docs/pictures/make_pictures.py --models $(MODELS) "$$($(BIN)/voxport fetch sample.wav)"
+
+# Ray comes with the tests.
+bench-scale: $(MODELS)/manifest.json $(call STAMP,test)
+	$(BIN)/python benchmarks/bench_scale.py --models $(MODELS) $(BENCH)
 
 lint: $(call STAMP,dev)
 	$(BIN)/ruff check $(SOURCES)

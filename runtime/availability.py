@@ -10,6 +10,8 @@ from .cuda import cuda_libraries, tensorrt_libraries
 from .environment import Environment
 
 CPU, CUDA, COREML, TENSORRT = "cpu", "cuda", "coreml", "tensorrt"
+# Servers, which are not looked for: whether one answers shows when it is named.
+TRITON = "triton"
 CPU_PROVIDER = "CPUExecutionProvider"
 CUDA_PROVIDER = "CUDAExecutionProvider"
 TENSORRT_PROVIDER = "TensorrtExecutionProvider"
@@ -71,7 +73,10 @@ def device_statuses(environment: Environment) -> list[DeviceStatus]:
 
 
 def device_status(kind: str, index: int, environment: Environment) -> DeviceStatus:
-    """The status of one device; ``index`` is that of the card, for "cuda" and "tensorrt"."""
+    """The status of one device; ``index`` is that of the card, for "cuda" and "tensorrt".
+
+    "triton" stands for all servers: whether they can be asked from here.
+    """
     obstacle = next(_OBSTACLES[kind](environment, index), None)
     name = f"{kind}:{index}" if kind == CUDA else kind
     return DeviceStatus(
@@ -87,12 +92,14 @@ def device_status(kind: str, index: int, environment: Environment) -> DeviceStat
 def _is_there(kind: str, index: int, environment: Environment) -> bool:
     if kind in (CUDA, TENSORRT):
         return any(card.index == index for card in environment.cuda.cards)
-    return kind == CPU or environment.system == "Darwin"
+    return kind in (CPU, TRITON) or environment.system == "Darwin"
 
 
 def _ready(kind: str, environment: Environment) -> str:
     if kind == COREML:
         return f"ready with coremltools {environment.coremltools_version}"
+    if kind == TRITON:
+        return f"ready with tritonclient {environment.tritonclient_version}"
     return f"ready with ONNX Runtime {environment.onnxruntime.version}"
 
 
@@ -102,6 +109,8 @@ def _details(kind: str, index: int, environment: Environment) -> dict[str, Any]:
             "macos_version": environment.macos_version,
             "coremltools_version": environment.coremltools_version,
         }
+    if kind == TRITON:
+        return {"tritonclient_version": environment.tritonclient_version}
     details: dict[str, Any] = {"onnxruntime_version": environment.onnxruntime.version}
     if kind == CPU:
         return {"machine": environment.machine, **details}
@@ -125,6 +134,11 @@ def _coreml_obstacles(environment: Environment, _: int) -> Iterator[Obstacle]:
         yield Obstacle(f"the packages need macOS {_OLDEST_MACOS} or later; this is {macos}")
     if environment.coremltools_version is None:
         yield Obstacle("the package coremltools is missing", "pip install 'voxport[coreml]'")
+
+
+def _triton_obstacles(environment: Environment, _: int) -> Iterator[Obstacle]:
+    if environment.tritonclient_version is None:
+        yield Obstacle("the package tritonclient is missing", "pip install 'voxport[serving]'")
 
 
 def _cpu_obstacles(environment: Environment, _: int) -> Iterator[Obstacle]:
@@ -163,6 +177,7 @@ _OBSTACLES: dict[str, Callable[[Environment, int], Iterator[Obstacle]]] = {
     CUDA: _cuda_obstacles,
     CPU: _cpu_obstacles,
     TENSORRT: _tensorrt_obstacles,
+    TRITON: _triton_obstacles,
 }
 
 

@@ -6,10 +6,10 @@ install it. ``auto``, and ``fallback=True``, may settle for less; the plan then 
 
 from __future__ import annotations
 
-import json
 import logging
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 from .availability import (
     COREML,
@@ -19,13 +19,18 @@ from .availability import (
     CUDA_PROVIDER,
     TENSORRT,
     TENSORRT_PROVIDER,
+    TRITON,
     DeviceStatus,
     device_status,
     device_statuses,
 )
+from .device_plan import DevicePlan, Provider
 from .environment import Environment, probe_environment
 from .errors import DeviceError, OptionsError
 from .options import DEFAULT_OPTIONS, Options
+from .serving.address import FORMS as SERVERS
+from .serving.address import is_server, parse_address
+from .several.requests import FORMS, Several, parse_several, plan_several
 
 __all__ = [
     "ALL_FORMATS",
@@ -36,61 +41,31 @@ __all__ = [
     "plan_device",
 ]
 
-Provider = tuple[str, dict[str, str]]
-
 ONNX = "onnx"
 ALL_FORMATS = frozenset({ONNX, COREML})
 AUTO = "auto"
-REQUESTS = "auto, cpu, cuda, cuda:N, gpu (= cuda), coreml, metal (= coreml), tensorrt"
+REQUESTS = (
+    f"auto, cpu, cuda, cuda:N, gpu (= cuda), coreml, metal (= coreml), tensorrt, {FORMS}, {SERVERS}"
+)
 _ALIASES = {"gpu": CUDA, "metal": COREML}
 _NUMBERED = re.compile(r"cuda:([0-9]{1,4})")
 
 
 @dataclass(frozen=True)
-class DevicePlan:
-    """Where a session runs, and why.
-
-    Attributes:
-        requested: what was asked for.
-        device: "cpu", "cuda:0", "coreml", "tensorrt:0".
-        artifact_format: which of an artifact's files runs there, "onnx" or "coreml".
-        providers: ONNX Runtime's providers in order, with their options; none for "coreml". After
-            CUDA stands the CPU: shapes are computed there. A session must check after loading that
-            nothing else is.
-        reasons: why this device, and why not those that would have come before it.
-        is_fallback: another device is here, or was named, but cannot be used.
-        strict: the device was named and no other was allowed.
-    """
-
-    requested: str
-    device: str
-    artifact_format: str
-    providers: tuple[Provider, ...]
-    reasons: tuple[str, ...]
-    is_fallback: bool
-    strict: bool
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
-
-    def __str__(self) -> str:
-        kind = "fallback from" if self.is_fallback else "requested"
-        return f"{self.device} ({kind} {self.requested!r}): {'; '.join(self.reasons)}"
-
-
-@dataclass(frozen=True)
 class _Target:
-    """A kind of device, and the index of its card where it has one."""
+    """A kind of device, and the index of its card or the address of the server, if it is one."""
 
     kind: str
     index: int = 0
+    address: str = ""
 
     @property
     def format(self) -> str:
         return COREML if self.kind == COREML else ONNX
 
     def __str__(self) -> str:
-        return f"{self.kind}:{self.index}" if self.kind in (CUDA, TENSORRT) else self.kind
+        numbered = f"{self.kind}:{self.index}" if self.kind in (CUDA, TENSORRT) else self.kind
+        return self.address or numbered
 
 
 def plan_device(
@@ -105,11 +80,15 @@ def plan_device(
 
     Args:
         request: "auto", "cpu", "cuda", "cuda:N", "gpu" (CUDA), "coreml", "metal" (CoreML) or
-            "tensorrt". "auto" prefers CoreML on Apple silicon, then CUDA, then the CPU.
+            "tensorrt". "auto" prefers CoreML on Apple silicon, then CUDA, then the CPU. Several
+            sessions: "cuda:0,1" or "cuda:*" (all usable cards), "cpu:0,1" or "cpu:*" (a session on
+            each NUMA node), "cpu*2" (all processors divided among two). A server, which is not
+            asked here: "triton://HOST:PORT" and the like; see docs/serving.md.
         environment: what there is to choose from; see ``probe_environment``.
         options: the card, and what goes into the providers' options. "cuda:N" overrides
             ``options.device_id``, which must be 0 or N then.
-        fallback: where a named device cannot be used, take what "auto" would.
+        fallback: where a named device cannot be used, take what "auto" would; of several those
+            that can be used.
         formats: the formats in which the artifact is there: "onnx", "coreml".
 
     Raises:
@@ -119,12 +98,33 @@ def plan_device(
     target = _target(request, options)
     if target is None:
         return _automatic(request, environment, options, formats)
-    obstacle = _obstacle(target, environment, formats)
-    if obstacle is None:
-        reasons = [f"{request!r} was requested"]
-        return _plan(request, target, environment, options, reasons, strict=not fallback)
+    obstacle: str | None
+    if isinstance(target, Several):
+        # With its cards named one by one, the index has been compared, and is of no other use.
+        alone = replace(options, device_id=0)
+        plan_one = partial(plan_device, environment=environment, options=alone, formats=formats)
+        try:
+            return plan_several(target, environment, plan_one, fallback=fallback)
+        except DeviceError as error:
+            obstacle = str(error).removeprefix("device ")
+    else:
+        obstacle = _obstacle(target, environment, formats)
+        if obstacle is None:
+            reasons = [f"{request!r} was requested"]
+            return _plan(request, target, environment, options, reasons, strict=not fallback)
     if not fallback:
         raise DeviceError(f"device {request!r} cannot be used: {obstacle}")
+    return _instead(request, obstacle, environment, options, formats)
+
+
+def _instead(
+    request: str,
+    obstacle: str,
+    environment: Environment,
+    options: Options,
+    formats: frozenset[str],
+) -> DevicePlan:
+    """What "auto" takes where the request cannot be met."""
     try:
         chosen = _automatic(request, environment, options, formats)
     except DeviceError as error:
@@ -134,10 +134,19 @@ def plan_device(
     return replace(chosen, reasons=told, is_fallback=True)
 
 
-def _target(request: str, options: Options) -> _Target | None:
+def _target(request: str, options: Options) -> _Target | Several | None:
     """What a request names; None for "auto"."""
     if request == AUTO:
         return None
+    if is_server(request):
+        return _Target(TRITON, address=str(parse_address(request)))
+    several = parse_several(request)
+    if several is not None:
+        if several.kind == CUDA and options.device_id:
+            raise OptionsError(
+                f"device is {request!r}, but options.device_id is {options.device_id}"
+            )
+        return several
     kind = _ALIASES.get(request, request)
     if kind in (CPU, COREML):
         return _Target(kind)
@@ -227,12 +236,12 @@ def _remarks(target: _Target, environment: Environment, options: Options) -> lis
 
 
 def _providers(target: _Target, environment: Environment, options: Options) -> tuple[Provider, ...]:
-    if target.kind == COREML:
+    if target.kind in (COREML, TRITON):
         return ()
     cpu: Provider = (CPU_PROVIDER, {})
     if target.kind == CPU:
         return (cpu,)
-    cuda = (CUDA_PROVIDER, _cuda_options(target.index, environment, options))
+    cuda = (CUDA_PROVIDER, cuda_options(target.index, environment, options))
     if target.kind == CUDA:
         return cuda, cpu
     tensorrt = {
@@ -242,7 +251,7 @@ def _providers(target: _Target, environment: Environment, options: Options) -> t
     return (TENSORRT_PROVIDER, tensorrt), cuda, cpu
 
 
-def _cuda_options(index: int, environment: Environment, options: Options) -> dict[str, str]:
+def cuda_options(index: int, environment: Environment, options: Options) -> dict[str, str]:
     """The CUDA provider's options; all are given, since its own defaults are other ones."""
     search = "EXHAUSTIVE" if options.exhaustive_convolution_search else "HEURISTIC"
     growth = "kNextPowerOfTwo" if options.gpu_allow_growth else "kSameAsRequested"

@@ -17,6 +17,7 @@ from typing import Any
 from .cuda import Cuda, probe_cuda
 from .errors import MissingDependencyError
 from .onnx_runtime import import_onnxruntime
+from .several.processors import NumaNode, probe_numa
 
 # Distributions that install the module `onnxruntime`: any two of them overwrite each other.
 ORT_DISTRIBUTIONS = (
@@ -56,7 +57,9 @@ class OnnxRuntime:
 class Environment:
     """A machine: ``system`` and ``machine`` as in ``platform`` ("Linux", "x86_64"), and software.
 
-    ``macos_version`` is None elsewhere; ``coremltools_version`` where it is not installed.
+    ``macos_version`` is None elsewhere; ``coremltools_version`` and ``tritonclient_version`` where
+    they are not installed.
+    ``numa`` has the processors that this process could use when it was first asked.
     """
 
     system: str
@@ -65,6 +68,8 @@ class Environment:
     onnxruntime: OnnxRuntime = field(default_factory=OnnxRuntime)
     cuda: Cuda = field(default_factory=Cuda)
     coremltools_version: str | None = None
+    tritonclient_version: str | None = None
+    numa: tuple[NumaNode, ...] = (NumaNode(0, (0,)),)
 
     @property
     def is_apple_silicon(self) -> bool:
@@ -89,6 +94,17 @@ def probe_environment() -> Environment:
         onnxruntime=runtime,
         cuda=probe_cuda(system, runtime.cuda_version, site),
         coremltools_version=installed("coremltools"),
+        tritonclient_version=installed("tritonclient"),
+        numa=probe_numa(),
+    )
+
+
+def client_environment() -> Environment:
+    """What the client of a server has need of, without looking for ONNX Runtime or cards."""
+    return Environment(
+        system=platform.system(),
+        machine=platform.machine(),
+        tritonclient_version=installed("tritonclient"),
     )
 
 

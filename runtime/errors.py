@@ -39,6 +39,10 @@ class DeviceError(VoxportError):
     """The requested device cannot be used here."""
 
 
+class ServerError(DeviceError):
+    """An inference server does not answer, refuses, or failed; other devices are not affected."""
+
+
 class OptionsError(VoxportError, ValueError):
     """Options of a session that are out of range or contradict each other."""
 
@@ -49,6 +53,14 @@ class SessionClosedError(VoxportError):
 
 class OutOfMemoryError(VoxportError):
     """A call does not fit into the device's memory; a smaller batch may."""
+
+
+class WorkersError(VoxportError):
+    """The workers of a corpus are gone, or cannot start; what they finished is kept."""
+
+
+class CorpusError(VoxportError, ValueError):
+    """A corpus that cannot be used: its manifest, a column, a place that cannot be listed."""
 
 
 class MissingDependencyError(VoxportError):

@@ -13,7 +13,7 @@ from .availability import COREML
 from .batching import CPU_BATCH_SIZE, cuda_batch_size
 from .coreml_session import COREML_PLAN, CoreMLSession, require_macos
 from .devices import ONNX, DevicePlan, plan_device
-from .environment import Environment, known_environment
+from .environment import Environment, client_environment, known_environment
 from .errors import (
     ArtifactError,
     ArtifactNotFoundError,
@@ -27,7 +27,10 @@ from .onnx_session import OnnxSession
 from .options import DEFAULT_OPTIONS, ComputeUnits, Options
 from .package import package_sha256
 from .probe import check_probe
+from .serving.address import is_server
+from .serving.session import ServerSession
 from .session import Session
+from .several.opening import opened_together
 from .tuning import remembered_batch_size
 
 _LOG = logging.getLogger("voxport")
@@ -53,21 +56,24 @@ def load(  # noqa: PLR0913 -- one keyword for each choice
         name: an artifact's name, e.g. ``"segmentation_masks"``, or a path ending in ``.onnx``
             or ``.mlpackage``.
         device: ``"cpu"``, ``"cuda"`` or ``"gpu"``, ``"cuda:1"``, ``"tensorrt"``, ``"coreml"`` or
-            ``"metal"``: strict, it runs there or is an error. ``"auto"``: Core ML on Apple
+            ``"metal"``, or several sessions behind one interface, such as ``"cuda:0,1"``,
+            ``"cuda:*"``, ``"cpu:*"`` (NUMA nodes) or ``"cpu*2"`` (see docs/devices.md and
+            ``SeveralSessions``): strict, it runs there or is an error. ``"auto"``: Core ML on Apple
             silicon, then CUDA, then the CPU, whichever is there, loads and places the graph as
-            planned. The session's ``plan`` tells which it was and why, and so does the logger
-            ``voxport``.
+            planned. ``"triton://HOST:PORT"`` and the like run it on an inference server (see
+            docs/serving.md), for which ``models`` need only hold the manifest. The session's
+            ``plan`` tells which it was and why, and so does the logger ``voxport``.
         precision: ``"fp32"``, ``"fp16"``, ``"int8"`` (``"w8"`` for packages). ``"auto"`` is FP32
-            on the CPU and on CUDA, FP16 on Core ML where there is such a package, and whatever a
-            file holds that is given by its path.
+            on the CPU, on CUDA and on servers, FP16 on Core ML where there is such a package, and
+            whatever a file holds that is given by its path.
         models: folder to look in; see ``model_folders`` for the default places.
         fallback: where the named device cannot be used, take what ``"auto"`` would, with a warning
             of the logger ``voxport``.
         self_check: ask the session the question that the manifest holds for it (see
             ``voxport.runtime.probe``) and compare the answer, which warms it up as well. What is
             given by its path must then be listed in its folder's manifest. On Core ML that is
-            always done for what is given by its name.
-        options: memory, threads, exactness and speed.
+            always done for what is given by its name, and on servers.
+        options: memory, threads, exactness and speed, and the patience with a server.
 
     Raises:
         ArtifactNotFoundError: no such artifact; the message names the places looked at.
@@ -75,7 +81,9 @@ def load(  # noqa: PLR0913 -- one keyword for each choice
             manifest or the caller says it is.
         DeviceError: the device cannot be used here, for want of ONNX Runtime or coremltools too,
             or gives wrong answers; the message says what is missing and how to install it.
-        MissingDependencyError: ONNX Runtime or coremltools cannot be imported after all.
+        ServerError: a server does not answer; it is a ``DeviceError``.
+        MissingDependencyError: ONNX Runtime, coremltools or tritonclient cannot be imported after
+            all.
         OptionsError: the options contradict the device.
     """
     path = Path(name)
@@ -86,11 +94,15 @@ def load(  # noqa: PLR0913 -- one keyword for each choice
         # Before anything that another machine could do something about.
         require_macos()
     if path.suffix in _SUFFIXES:
+        if is_server(device):
+            raise DeviceError(f"{path}: a server runs artifacts by their names, not files")
         source = _source_of_path(path, precision, wanted, self_check=self_check)
     else:
         source = _Source.named(find_models(models), str(name), precision, wanted)
-    request = _Request(device, options, fallback, self_check, known_environment())
-    return _opened(source, request)
+    environment = _environment(device, fallback=fallback)
+    request = _Request(device, options, fallback, self_check, environment)
+    session = _opened(source, request)
+    return session.share_calls() if options.batch_across_calls else session
 
 
 def load_first(  # noqa: PLR0913 -- as ``load``
@@ -123,7 +135,8 @@ def load_first(  # noqa: PLR0913 -- as ``load``
     if not held or (wanted is not None and wanted not in held):
         chosen = names[-1]  # which will say what is wrong
     else:
-        plan = plan_device(device, known_environment(), options, fallback=fallback, formats=held)
+        environment = _environment(device, fallback=fallback)
+        plan = plan_device(device, environment, options, fallback=fallback, formats=held)
         chosen = next(name for name in names if plan.artifact_format in formats[name])
     return load(
         chosen,
@@ -141,6 +154,12 @@ def _formats(folder: Path, name: str, precision: str) -> frozenset[str]:
     return frozenset(
         row.format for row in rows if row.name == name and precision in ("auto", row.precision)
     )
+
+
+def _environment(device: str, *, fallback: bool) -> Environment:
+    """What there is to run on; this machine is not looked at for a server's client."""
+    alone = is_server(device) and not fallback
+    return client_environment() if alone else known_environment()
 
 
 def _format_of(device: str) -> str:
@@ -238,9 +257,12 @@ def _opened(source: _Source, request: _Request) -> Session:
     if plan.is_fallback:
         _LOG.warning("%s: %s", source.name, plan)
     try:
-        return _session(source, plan, request)
+        if not plan.parts:
+            return _session(source, plan, request)
+        together = opened_together(plan, source.name, lambda part: _session(source, part, request))
+        return _with_remembered_size(together)
     except (DeviceError, MissingDependencyError) as error:
-        if plan.strict or plan.device == "cpu" or ONNX not in formats:
+        if plan.strict or plan.kind == "cpu" or ONNX not in formats:
             raise
         cpu = plan_device("cpu", request.environment, request.options, formats=formats)
         _LOG.warning("%s: runs on cpu instead of %s: %s", source.name, plan.device, error)
@@ -255,10 +277,9 @@ def _session(source: _Source, plan: DevicePlan, request: _Request) -> Session:
     """An open session whose answers were right, where they were asked for."""
     row = source.row(plan)
     session = _open_row(source, row, plan, request) if row else _open_path(source, plan, request)
-    remembered = remembered_batch_size(session)
-    if remembered is not None:
-        session.use_batch_size(remembered)
-    if row is not None and (request.self_check or plan.artifact_format == COREML):
+    _with_remembered_size(session)
+    always = plan.artifact_format == COREML or is_server(plan.device)
+    if row is not None and (request.self_check or always):
         try:
             check_probe(session, row, _advice(plan, request.options))
         except VoxportError:
@@ -268,17 +289,29 @@ def _session(source: _Source, plan: DevicePlan, request: _Request) -> Session:
     return session
 
 
+def _with_remembered_size(session: Session) -> Session:
+    remembered = remembered_batch_size(session)
+    return session if remembered is None else session.use_batch_size(remembered)
+
+
 def _advice(plan: DevicePlan, options: Options) -> str:
     if plan.artifact_format == COREML:
         return (
             f"It ran with compute units {options.compute_units}; try others, precision='fp32', or "
             "device='cpu'."
         )
+    if is_server(plan.device):
+        return (
+            "The server may run another file under this name: serve what `voxport export --triton` "
+            "writes from this models folder."
+        )
     return "`voxport doctor` may tell why; device='cpu' runs without the card's libraries."
 
 
 def _open_row(source: _Source, row: ArtifactRow, plan: DevicePlan, request: _Request) -> Session:
     """A session on the artifact of a row, its bytes checked, its answers not."""
+    if is_server(plan.device):
+        return ServerSession(row, plan, request.options)
     if row.format != ONNX:
         return open_package(source.folder, row, request.options.compute_units, plan=plan)
     path = source.folder / row.path
@@ -333,7 +366,7 @@ def _open_path(source: _Source, plan: DevicePlan, request: _Request) -> Session:
 
 def _onnx_session(content: bytes, path: Path, plan: DevicePlan, request: _Request) -> OnnxSession:
     size = CPU_BATCH_SIZE
-    if plan.device != "cpu":
+    if plan.kind != "cpu":
         index = int(plan.device.rpartition(":")[2])
         cards = [card for card in request.environment.cuda.cards if card.index == index]
         size = cuda_batch_size(cards[0].memory_bytes if cards else 0)

@@ -27,6 +27,8 @@ from .options import DEFAULT_OPTIONS, Options
 from .pinned import pinned_empty
 from .placement import Placement, actual_plan, check_placement, read_placement
 from .session import Session, memory_error
+from .several.pinning import AFFINITIES, caller_cpus, can_pin, kept_to, pool_affinities
+from .several.processors import allowed_cpus
 
 _LOG = logging.getLogger("voxport")
 _ERRORS_ONLY = 3
@@ -87,14 +89,19 @@ class OnnxSession(Session):
             ort.preload_dlls()
         # Of others it would merely warn, in a way of its own; what is missing is told below.
         built_in = ort.get_available_providers()
+        num_cpus = len(plan.cpus or allowed_cpus())
+        threads = options.intra_op_threads or num_cpus
+        self._calls_at_once = max(1, num_cpus // threads)
+        self._caller_cpus = caller_cpus(plan.cpus, threads)
         try:
             # Its fallback prints to stdout and tries the very same provider again.
-            self._session = ort.InferenceSession(
-                content,
-                _session_options(ort, options, profile_to, on_cpu=plan.device == "cpu"),
-                providers=[provider for provider in plan.providers if provider[0] in built_in],
-                enable_fallback=False,
-            )
+            with kept_to(plan.cpus):
+                self._session = ort.InferenceSession(
+                    content,
+                    _session_options(ort, options, profile_to, plan),
+                    providers=[provider for provider in plan.providers if provider[0] in built_in],
+                    enable_fallback=False,
+                )
             metadata = self._session.get_modelmeta().custom_metadata_map
             inputs = [_signature(value) for value in self._session.get_inputs()]
             outputs = [_signature(value) for value in self._session.get_outputs()]
@@ -119,7 +126,7 @@ class OnnxSession(Session):
 
     def _bound_calls(self, ort: Any, options: Options) -> BoundCalls | None:
         """Calls through a card's memory; None on the CPU, whose memory needs no copies."""
-        if self.device == "cpu":
+        if self.on_cpu:
             return None
         if options.cuda_graphs:
             self._warmup_calls = 2  # the second one of a shape is recorded
@@ -127,6 +134,10 @@ class OnnxSession(Session):
             self._workers = 2  # recorded calls follow each other
         index = int(self.device.rpartition(":")[2])
         return BoundCalls(ort, self._session, ("cuda", index), pinned_empty, options.cuda_graphs)
+
+    @property
+    def concurrency(self) -> int:
+        return self._calls_at_once if self.on_cpu else self._workers
 
     def _compute(self, inputs: Arrays) -> Arrays:
         # Another thread may close the session meanwhile.
@@ -136,7 +147,8 @@ class OnnxSession(Session):
         try:
             if bound is not None:
                 return bound.run(inputs)
-            outputs = session.run(self._output_names, inputs)
+            with kept_to(self._caller_cpus):
+                outputs = session.run(self._output_names, inputs)
         except MemoryError as error:
             raise OutOfMemoryError(f"out of memory: {error}") from error
         except self._errors as error:
@@ -158,18 +170,21 @@ class OnnxSession(Session):
         self._session = None
 
 
-def _session_options(ort: Any, options: Options, profile_to: Path | None, *, on_cpu: bool) -> Any:
+def _session_options(ort: Any, options: Options, profile_to: Path | None, plan: DevicePlan) -> Any:
     chosen = ort.SessionOptions()
     # A plan of all memory for each shape of inputs gains no time on the CPU, and its blocks fit no
     # other shape: diarizing three minutes peaked at 540 MB with plans, at 415 MB without.
-    chosen.enable_mem_pattern = not on_cpu
+    chosen.enable_mem_pattern = plan.kind != "cpu"
     chosen.log_severity_level = _ERRORS_ONLY
     chosen.graph_optimization_level = getattr(
         ort.GraphOptimizationLevel, _LEVELS[options.graph_optimisation]
     )
     chosen.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    if options.intra_op_threads is not None:
-        chosen.intra_op_num_threads = options.intra_op_threads
+    threads = options.intra_op_threads or len(plan.cpus)
+    if threads:
+        chosen.intra_op_num_threads = threads
+    if plan.cpus and threads > 1 and can_pin():
+        chosen.add_session_config_entry(AFFINITIES, pool_affinities(plan.cpus, threads))
     if options.inter_op_threads is not None:
         chosen.execution_mode = ort.ExecutionMode.ORT_PARALLEL
         chosen.inter_op_num_threads = options.inter_op_threads
@@ -181,7 +196,7 @@ def _session_options(ort: Any, options: Options, profile_to: Path | None, *, on_
 
 def _load_error(plan: DevicePlan, source: str, error: Exception) -> VoxportError:
     """The file's fault on the CPU; on a card, whatever the card's libraries say."""
-    if plan.device == "cpu":
+    if plan.kind == "cpu":
         return ArtifactError(f"{source}: ONNX Runtime cannot load it: {error}")
     return DeviceError(
         f"{source}: ONNX Runtime cannot load it on {plan.device}: {error}. "
@@ -195,7 +210,7 @@ def _batch_plan(
     """How ``run_batched`` begins; what has no batch axis has no use for it."""
     if not is_batched(description):
         return BatchPlan(1)
-    on_cpu = plan.device == "cpu"
+    on_cpu = plan.kind == "cpu"
     if on_cpu and plan.is_fallback:  # the size was meant for a card
         size = min(size, CPU_BATCH_SIZE)
     return batch_plan(size, description, options.batch_buckets, pads=not on_cpu)

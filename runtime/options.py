@@ -9,6 +9,15 @@ from .errors import OptionsError
 
 GraphOptimisation = Literal["off", "basic", "extended", "all"]
 ComputeUnits = Literal["all", "cpu_only", "cpu_and_gpu", "cpu_and_ne"]
+# A day; much more overflows what waits for it.
+_MAX_SECONDS = 86400
+_FLAGS = (
+    "gpu_allow_growth",
+    "tf32",
+    "exhaustive_convolution_search",
+    "cuda_graphs",
+    "batch_across_calls",
+)
 
 
 @dataclass(frozen=True)
@@ -17,7 +26,8 @@ class Options:
 
     Attributes:
         device_id: CUDA's index of the card, as ``CUDA_VISIBLE_DEVICES`` leaves it, from 0. A
-            device named ``"cuda:N"`` says it too, and must then not contradict it.
+            device named ``"cuda:N"`` says it too, and must then not contradict it; beside a list of
+            cards it is an error.
         gpu_memory_fraction: the most that the session's arena may take of a card, as a share of
             the card's total memory, above 0 and up to 1. None: no limit. cuDNN's own workspace
             and the CUDA context (some hundred MB) come on top.
@@ -41,6 +51,18 @@ class Options:
         batch_buckets: the batch sizes that a session uses, ascending; smaller batches are padded
             to the next one. None: the batch as it comes on the CPU; on a card a tail is padded
             to the next power of two, so that it has few shapes to learn.
+        batch_across_calls: put calls of ``run`` that come from several threads while the device
+            is busy together, along the batch axis, up to the session's batch size; each caller
+            gets its own rows, and its own errors. No call waits for another while the device is
+            idle. Rounding depends on the size of a call, so that answers vary within the verified
+            tolerances. Only for what is loaded by ``load``, where everything has a batch axis.
+        request_timeout_s: how long a request to an inference server may take, from its beginning
+            to the end of its answer, in seconds, above 0. Opening a session waits for as long for
+            a model that the server has not loaded yet.
+        request_retries: how often a request is made again whose failure may pass: nobody answers,
+            or the server is busy or starts. Before each there is a pause of 0.5, 1, 2, 4, 8, 10,
+            10, ... seconds, up to a quarter more or less. One that takes too long is made again
+            once. 0: never.
 
     Raises:
         OptionsError: a value of the wrong type or out of range, or two that exclude each other.
@@ -58,13 +80,18 @@ class Options:
     graph_optimisation: GraphOptimisation = "all"
     compute_units: ComputeUnits = "all"
     batch_buckets: tuple[int, ...] | None = None
+    batch_across_calls: bool = False
+    request_timeout_s: float = 60.0
+    request_retries: int = 3
 
     def __post_init__(self) -> None:
         _check_integer("device_id", self.device_id, 0)
+        _check_integer("request_retries", self.request_retries, 0)
+        _check_seconds("request_timeout_s", self.request_timeout_s)
         for name in ("gpu_memory_limit_bytes", "intra_op_threads", "inter_op_threads"):
             if getattr(self, name) is not None:
                 _check_integer(name, getattr(self, name), 1)
-        for name in ("gpu_allow_growth", "tf32", "exhaustive_convolution_search", "cuda_graphs"):
+        for name in _FLAGS:
             if not isinstance(getattr(self, name), bool):
                 raise OptionsError(f"{name} must be True or False, got {getattr(self, name)!r:.80}")
         _check_choice("graph_optimisation", self.graph_optimisation, get_args(GraphOptimisation))
@@ -76,6 +103,14 @@ class Options:
 def _check_integer(name: str, value: Any, minimum: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
         raise OptionsError(f"{name} must be a whole number from {minimum}, got {value!r:.80}")
+
+
+def _check_seconds(name: str, value: Any) -> None:
+    numeric = isinstance(value, int | float) and not isinstance(value, bool)
+    if not numeric or not 0 < value <= _MAX_SECONDS:
+        raise OptionsError(
+            f"{name} must be above 0 and at most {_MAX_SECONDS} seconds, got {value!r:.80}"
+        )
 
 
 def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

@@ -40,7 +40,7 @@ class Segmenter:
     def __init__(self, session: Session, block_windows: int) -> None:
         self.session = session
         self._shares = shares_windows(session)
-        self._on_cpu = session.device == "cpu"
+        self._on_cpu = session.on_cpu
         self._at_once = _CPU_WINDOWS if self._on_cpu else block_windows
 
     def parts(self, block: WindowBlock) -> list[WindowBlock]:

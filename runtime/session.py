@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Self
 
-from .batching import Batcher, BatchPlan, Item, batch_plan
+from .batching import Batcher, BatchPlan, Item, batch_plan, is_batched
 from .closing import Closing
-from .devices import DevicePlan
+from .device_plan import DevicePlan, device_kind
 from .errors import OutOfMemoryError, SessionClosedError, VoxportError
 from .inputs import Arrays, checked_inputs
 from .manifest import Description
+from .several.shared_calls import SharedCalls
 from .synthetic import example_inputs
 
 
@@ -24,13 +25,14 @@ class Session(Closing):
     Attributes:
         description: its inputs, outputs and recipe.
         plan: where it was meant to run, and why.
-        device: where it runs: "cpu", "cuda:0", "coreml".
+        device: where it runs: "cpu", "cuda:0", "coreml"; see ``DevicePlan``.
         remarks: what is not as planned; empty if all is.
         identity: what tells artifacts apart: the SHA-256 of the file or package.
         batch_size: items per call of ``run_batched``.
     """
 
-    # Batches under way at once: two where copies to a card overlap with computing on it.
+    # Batches of ``run_batched`` under way at once: two where copies to a card overlap with
+    # computing on it.
     _workers = 1
     # Calls of a shape until it is as fast as it will be.
     _warmup_calls = 1
@@ -44,11 +46,26 @@ class Session(Closing):
         self.remarks: tuple[str, ...] = ()
         self.identity = identity
         self._batch = batch
+        self._shared: SharedCalls | None = None
         self._closed = False
 
     @property
     def batch_size(self) -> int:
         return self._batch.size
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it runs on this machine's processors, in one session or several."""
+        return device_kind(self.device) == "cpu"
+
+    @property
+    def concurrency(self) -> int:
+        """Calls that are worth having under way at once: more only wait for each other.
+
+        On the CPU as many as its threads leave room for, one for a session of all cores; two on a
+        card, where copies overlap with computing; the sum for several sessions.
+        """
+        return self._workers
 
     def run(self, **arrays: Any) -> Arrays:
         """Run the graph on named numpy arrays; returns its outputs by name.
@@ -66,7 +83,7 @@ class Session(Closing):
             raise SessionClosedError(f"{self.description.name}: the session was closed")
         inputs = checked_inputs(self.description, arrays)
         try:
-            return self._compute(inputs)
+            return self._compute(inputs) if self._shared is None else self._shared(inputs)
         except VoxportError as error:
             shapes = {name: array.shape for name, array in inputs.items()}
             raise type(error)(f"{self.description.name} failed on {shapes}: {error}") from error
@@ -121,10 +138,11 @@ class Session(Closing):
             batch_sizes: by default the sizes that ``run_batched`` uses.
         """
         sizes = self._batch.call_sizes() if batch_sizes is None else batch_sizes
-        for size in sizes:
-            inputs = example_inputs(self.description, size)
-            for _ in range(self._warmup_calls):
-                self.run(**inputs)
+        with self.everywhere():
+            for size in sizes:
+                inputs = example_inputs(self.description, size)
+                for _ in range(self._warmup_calls):
+                    self.run(**inputs)
         return self
 
     def optimize_for_gpu(self, batch_size: int | None = None) -> Self:
@@ -135,7 +153,22 @@ class Session(Closing):
         """
         if batch_size is not None:
             self.use_batch_size(batch_size)
-        return self if self.device == "cpu" else self.warmup()
+        return self if self.on_cpu else self.warmup()
+
+    def everywhere(self) -> AbstractContextManager[None]:
+        """Calls within it run on every device behind the session, which warms all of them up."""
+        return nullcontext()
+
+    def share_calls(self) -> Self:
+        """Put calls of several threads together; see ``Options.batch_across_calls``.
+
+        Nothing changes for an artifact in which not everything has a batch axis.
+        """
+        if is_batched(self.description):
+            self._shared = SharedCalls(
+                self.description, self._compute, lambda: self._batch, lambda: self.concurrency
+            )
+        return self
 
     def use_batch_size(self, batch_size: int) -> Self:
         """Let ``run_batched`` use this batch size from now on.

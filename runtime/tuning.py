@@ -18,6 +18,7 @@ from .cache import cache_dir
 from .environment import known_environment
 from .errors import OutOfMemoryError, VoxportError
 from .onnx_runtime import import_onnxruntime
+from .serving.address import is_server
 from .session import Session
 from .synthetic import example_inputs
 
@@ -94,15 +95,18 @@ def _seconds_per_item(session: Session, size: int) -> float:
 
 
 def _key(session: Session) -> str:
-    engine = "coreml" if session.device == "coreml" else import_onnxruntime().__version__
+    # What a server runs is not known; neither Core ML nor a client needs ONNX Runtime here.
+    elsewhere = session.device == "coreml" or is_server(session.device)
+    engine = session.plan.kind if elsewhere else import_onnxruntime().__version__
     return f"{session.identity} {session.device} {_hardware(session.device)} {engine}"
 
 
 def _hardware(device: str) -> str:
-    """The card's name: a home folder may serve machines with different ones."""
-    kind, _, index = device.rpartition(":")
-    cards = known_environment().cuda.cards if kind else ()
-    return next((card.name for card in cards if str(card.index) == index), "")
+    """The cards' names: a home folder may serve machines with different ones."""
+    kind, _, indices = device.rpartition(":")
+    listed = indices.split(",") if kind in ("cuda", "tensorrt") else ()
+    cards = {str(card.index): card.name for card in known_environment().cuda.cards}
+    return ",".join(cards.get(index, "") for index in listed)
 
 
 def _path() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 from voxport.runtime.cli import find_commands
 
@@ -33,3 +34,11 @@ def test_every_command_exists() -> None:
 def test_every_decision_record_is_named_by_a_number() -> None:
     names = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("*.md"))
     assert [name[:4] for name in names] == [f"{i + 1:04d}" for i in range(len(names))]
+
+
+def test_every_picture_is_there_and_small() -> None:
+    named = {ROOT / path for path in re.findall(r"!\[[^]]+\]\((.+?)\)", README)}
+    assert named == set((ROOT / "docs" / "pictures").glob("*.svg"))
+    for path in named:
+        assert path.stat().st_size < 60_000
+        assert ElementTree.parse(path).getroot().tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314 -- our own

@@ -23,10 +23,15 @@ _RUNTIME_PACKAGES = {"numpy", "scipy", "onnxruntime", "soundfile", "soxr"}
 _RUNTIME_OPTIONAL = {
     "coremltools": "runtime/coreml_tools.py",
     "av": "runtime/media.py",
+    "gevent": "runtime/serving/tools.py",
     "h5py": "runtime/mel/hdf5_store.py",
     "matplotlib": "runtime/profiling/plot.py",
     "pandas": "runtime/annotation/conversions.py",
+    "fsspec": "runtime/corpus/urls.py",
     "pyannote": "runtime/annotation/conversions.py",
+    "ray": "runtime/corpus/ray_tools.py",
+    "pyarrow": "runtime/corpus/arrow.py",
+    "tritonclient": "runtime/serving/tools.py",
     "zarr": "runtime/mel/zarr_store.py",
 }
 _GRAPHS_PACKAGES = {"torch", "numpy"}

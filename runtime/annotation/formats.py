@@ -19,7 +19,7 @@ SCHEMA_VERSION = 1
 
 
 def write_json(turns: Turns, file_id: str) -> str:
-    """JSON, floats as they are::
+    """JSON, times of turns as they are, sums on whole microseconds::
 
         {"schema_version": 1, "file": "meeting",
          "speakers": [{"speaker": "SPEAKER_00", "speech_s": 12.5}],
@@ -31,7 +31,7 @@ def write_json(turns: Turns, file_id: str) -> str:
         "schema_version": SCHEMA_VERSION,
         "file": file_id,
         "speakers": [
-            {"speaker": speaker, "speech_s": seconds}
+            {"speaker": speaker, "speech_s": round(seconds, 6)}
             for speaker, seconds in turns.speech_s().items()
         ],
         "turns": [

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from ..commands import Command
 from ..recordings.arguments import add_files, add_networks, add_results
-from ..recordings.run import Answer, Outputs, Work, checked_formats, run_recordings
+from ..recordings.outcome import Answer, Work
+from ..recordings.run import Outputs, checked_formats, run_recordings
 
 if TYPE_CHECKING:
     from ..annotation.turns import Turns

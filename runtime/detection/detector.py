@@ -18,7 +18,8 @@ from ..in_order import map_in_order, timed
 from ..loading import load_first
 from ..options import DEFAULT_OPTIONS, Options
 from ..segmenter import SEGMENTATIONS, Segmenter, window_plan
-from ..stages import FrameGrid, to_turns, within
+from ..several.workers import workers_for
+from ..stages import FrameGrid, rounded, to_turns, within
 from ..windows import AudioWindows, WindowBlock
 from .counts import Bools, Counts, CountTrack
 from .result import OVERLAP, SPEECH, DetectionResult
@@ -78,8 +79,7 @@ class SpeechDetector(Closing):
             fallback=fallback,
             options=replace(options, intra_op_threads=options.intra_op_threads or 1),
         )
-        on_cpu = self._session.device == "cpu"
-        self._workers = (threads or os.cpu_count() or 1) if on_cpu else 1
+        self._workers = workers_for(self._session, threads)
         self.grid = FrameGrid.from_description(self._session.description)
         self._plan = window_plan(self._session, step_s)
         self._segmenter = Segmenter(self._session, self._plan.block_windows)
@@ -144,12 +144,13 @@ class SpeechDetector(Closing):
 
     def _turns(self, active: Bools, label: str, duration_s: float) -> Turns:
         found = to_turns(active[:, None], self.grid, self._min_off_s, {0: label})
-        return Turns(
+        kept = (
             turn
             for turn in within(found, duration_s)
             # Strictly: 1.5 s are not shorter than 1.5 s.
             if not turn.duration_s < self._min_on_s
         )
+        return Turns(rounded(kept))
 
     def _tell(self, progress: Hook | None, done: int, total: int | None, watch: Stopwatch) -> None:
         if progress is not None:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..commands import Command
+from ..corpus.arguments import add_corpora, is_for_corpus, run_command
 from ..recordings.arguments import add_files, add_networks, add_results, add_speakers
-from ..recordings.run import Answer, Outputs, Work, checked_formats, run_recordings
+from ..recordings.run import Outputs, checked_formats, run_recordings
 
 if TYPE_CHECKING:
-    from ..audio_source import AudioSource
-    from ..recordings.files import Recording
-    from ..recordings.progress_bar import ProgressBar
     from ..stages import SpeakerBounds
     from .settings import Settings
+    from .work import DiarizationWork
 
 _RTTM = "rttm"
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    add_files(parser)
+    add_files(parser, what="audio files, folders, globs, manifests or URLs of them, or - for stdin")
     results = add_results(parser, "rttm, json, srt, vtt, csv, txt", _RTTM)
     results.add_argument("--exclusive", action="store_true", help="one speaker at a time")
     add_networks(parser)
@@ -36,45 +33,35 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     method.add_argument(
         "--threshold", type=float, metavar="X", help="of the clustering: more joins more voices"
     )
+    add_corpora(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
     from ..annotation.formats import FORMATS  # noqa: PLC0415 -- loads scipy
 
     formats = checked_formats(options.format, FORMATS)
-    outputs = Outputs(formats, shared=(_RTTM,))
-    return run_recordings(options, outputs, lambda: _diarizing(options, formats))
+    work = _work(options, formats)
+    if is_for_corpus(options):
+        return run_command(options, work)
+    return run_recordings(options, Outputs(formats, shared=(_RTTM,)), work.opened)
 
 
-@contextmanager
-def _diarizing(options: argparse.Namespace, formats: tuple[str, ...]) -> Iterator[Work]:
-    from ..recordings.turns_files import turns_contents  # noqa: PLC0415 -- loads scipy
-    from .diarizer import Diarizer  # noqa: PLC0415 -- loads numpy, scipy and more
+def _work(options: argparse.Namespace, formats: tuple[str, ...]) -> DiarizationWork:
+    from .work import DiarizationWork  # noqa: PLC0415 -- loads numpy, scipy and more
 
-    settings, bounds = _settings(options), speaker_bounds(options)
-    with Diarizer(
+    return DiarizationWork(
+        formats=formats,
+        exclusive=options.exclusive,
+        plot=options.plot,
+        bounds=speaker_bounds(options),
         models=options.models,
         device=options.device,
         precision=options.precision,
         embedding=options.embedding,
-        settings=settings,
+        settings=_settings(options),
         fallback=options.fallback,
         threads=options.threads,
-    ) as diarizer:
-
-        def work(recording: Recording, audio: AudioSource, bar: ProgressBar) -> Answer:
-            result = diarizer(
-                audio,
-                num_speakers=bounds.num_speakers,
-                min_speakers=bounds.min_speakers,
-                max_speakers=bounds.max_speakers,
-                progress=bar,
-            )
-            turns = result.exclusive_turns if options.exclusive else result.turns
-            plot_s = result.duration_s if options.plot else None
-            return Answer(turns_contents(turns, formats, recording, plot_s))
-
-        yield work
+    )
 
 
 def _settings(options: argparse.Namespace) -> Settings:

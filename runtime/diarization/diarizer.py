@@ -23,6 +23,7 @@ from ..loading import load_first
 from ..locate import find_models, first_embedding
 from ..options import DEFAULT_OPTIONS, Options
 from ..segmenter import SEGMENTATIONS, Segmenter, overlap_samples, window_plan
+from ..several.workers import regions_at_once, workers_for
 from ..stages import (
     AhcOptions,
     Clusters,
@@ -32,6 +33,7 @@ from ..stages import (
     ahc_clusters,
     discrete_diarization,
     exclusive,
+    rounded,
     speaker_count,
     speaker_names,
     to_turns,
@@ -51,7 +53,9 @@ class Diarizer(Closing):
 
     On the CPU every core segments some windows or embeds a block of its own, each network on one
     thread: an LSTM gains nothing from a second thread. At most half of the cores embed at once,
-    since that takes most of the memory. The answer does not depend on the number of threads.
+    since that takes most of the memory. In several sessions on the CPU each works on its own
+    processors; of several cards each takes blocks as it is free. The answer does not depend on the
+    number of threads, sessions or cards.
     """
 
     def __init__(  # noqa: PLR0913 -- one keyword for each choice
@@ -76,7 +80,7 @@ class Diarizer(Closing):
                 first one where None.
             settings: how to do it.
             fallback: see ``load``.
-            threads: blocks at a time on the CPU; None: one for each core.
+            threads: blocks at a time on the CPU; None: one for each core that may be used.
             options: see ``load``; on the CPU the networks run on one thread each unless it says
                 otherwise.
 
@@ -105,8 +109,7 @@ class Diarizer(Closing):
                 ),
                 names,
             )
-        on_cpu = self._embedding.device == "cpu"
-        self._workers = (threads or os.cpu_count() or 1) if on_cpu else 1
+        self._workers = workers_for(self._embedding, threads)
         self.grid = FrameGrid.from_description(self._segmentation.description)
         self._plan = window_plan(self._segmentation, self.settings.step_s, self.settings.block_s)
         self._segmenter = Segmenter(self._segmentation, self._plan.block_windows)
@@ -149,7 +152,7 @@ class Diarizer(Closing):
             self.settings.mode,
             self._plan.advance + overlap_samples(self.grid),
             watch,
-            at_once=max(1, self._workers // 2),
+            at_once=regions_at_once(self._embedding, self._workers),
         )
         windows = AudioWindows(
             audio,
@@ -215,7 +218,7 @@ class Diarizer(Closing):
             pause_s = self.settings.min_duration_off_s
             duration_s = local.num_samples / self.sample_rate_hz
             turns, exclusive_turns = (
-                Turns(within(to_turns(each, self.grid, pause_s, names), duration_s))
+                Turns(rounded(within(to_turns(each, self.grid, pause_s, names), duration_s)))
                 for each in (full, alone)
             )
         centroids = clusters.centroids.astype(np.float32)
@@ -268,10 +271,11 @@ class Diarizer(Closing):
         for session in (self._segmentation, self._embedding):
             if batch_size is not None and is_batched(session.description):
                 session.use_batch_size(batch_size)
-        if self._embedding.device != "cpu":
+        if not self._embedding.on_cpu:
             num_samples = self._plan.span(self._plan.block_windows)
             speech = probe_inputs({"waveform": (num_samples,)})["waveform"]
-            self(speech, source_rate_hz=self.sample_rate_hz)
+            with self._segmentation.everywhere(), self._embedding.everywhere():
+                self(speech, source_rate_hz=self.sample_rate_hz)
         return self
 
     def close(self) -> None:

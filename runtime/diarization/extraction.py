@@ -149,7 +149,7 @@ class Extractor:
         weights = self._weights(part)
         with self._watch.stage("embedding"):
             speaking = np.flatnonzero(weights.any(axis=(1, 2)))
-            size = _CPU_BATCH if self._embedding.device == "cpu" else None
+            size = _CPU_BATCH if self._embedding.on_cpu else None
             items = (
                 {"waveform": part.block.windows[w][None], "masks": weights[w]} for w in speaking
             )

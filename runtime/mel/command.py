@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ..commands import Command
 from ..errors import OptionsError
 from ..recordings.arguments import add_files, add_networks, add_results, count
-from ..recordings.run import Answer, Outputs, Work, checked_formats, run_recordings
+from ..recordings.outcome import Answer, Work
+from ..recordings.run import Outputs, checked_formats, run_recordings
 
 if TYPE_CHECKING:
     from ..audio_source import AudioSource

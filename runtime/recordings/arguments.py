@@ -5,15 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+_FILES = "audio files, folders that are searched for them, or - for standard input"
 
-def add_files(parser: argparse.ArgumentParser, nargs: str = "+") -> None:
-    """The recordings."""
-    parser.add_argument(
-        "files",
-        nargs=nargs,
-        metavar="FILE",
-        help="audio files, folders that are searched for them, or - for standard input",
-    )
+
+def add_files(parser: argparse.ArgumentParser, nargs: str = "+", what: str = _FILES) -> None:
+    """The recordings; ``what`` they may be."""
+    parser.add_argument("files", nargs=nargs, metavar="FILE", help=what)
 
 
 def add_results(

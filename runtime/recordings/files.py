@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -35,29 +35,51 @@ _SPOOLED_BYTES = 1 << 26
 class Recording:
     """One recording: what errors call it, the name of its outputs, its id in RTTM.
 
-    ``path`` is None for standard input.
+    Attributes:
+        path: None for standard input and for what lies behind ``url``.
+        url: of any file system that fsspec knows.
+        reference: path or URL of an RTTM file with its true turns, if there is one.
+        num_speakers: how many it has, where that is known of this recording.
+        known_sha256: of the content that a corpus holds results of; see ``corpus``.
     """
 
     label: str
     stem: str
     file_id: str
     path: Path | None = None
+    url: str | None = None
+    reference: str | None = None
+    num_speakers: int | None = None
+    known_sha256: str | None = None
 
     @contextmanager
     def opened(self) -> Iterator[AudioSource]:
-        """What ``read_audio`` takes; the bytes of standard input as a seekable file."""
+        """What ``read_audio`` takes; anything but a path as a seekable file.
+
+        Raises:
+            CorpusError, MissingDependencyError: a URL that cannot be read.
+        """
         if self.path is not None:
             yield self.path
             return
-        # A header is read more than once, and a pipe cannot be rewound.
+        # A header is read more than once: a pipe cannot be rewound, and a network is slow.
         with tempfile.SpooledTemporaryFile(_SPOOLED_BYTES) as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
+            with self._bytes() as source:
+                shutil.copyfileobj(source, file)
             yield cast(BinaryIO, file)
+
+    def _bytes(self) -> AbstractContextManager[BinaryIO]:
+        if self.url is None:
+            return nullcontext(sys.stdin.buffer)
+        from ..corpus.urls import open_url  # noqa: PLC0415 -- only corpora have URLs
+
+        return open_url(self.url)
 
     def problem(self, error: object) -> str:
         """What to say of an error: the name, which most errors begin with already, and why."""
         name = "<SpooledTemporaryFile>" if self.path is None else self.label
-        return f"{self.label}: {str(error).removeprefix(f'{name}: ')}"
+        text = str(error).removeprefix(f"{self.label}: ")
+        return f"{self.label}: {text.removeprefix(f'{name}: ')}"
 
 
 @dataclass

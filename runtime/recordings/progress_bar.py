@@ -38,6 +38,13 @@ class ProgressBar:
         self._stage, self._drawn_s = progress.stage, now_s
         self._draw(f"{self._title}  {described(progress)}")
 
+    def show(self, text: str) -> None:
+        """Show any text in its place."""
+        now_s = time.perf_counter()
+        if now_s - self._drawn_s >= _PAUSE_S:
+            self._drawn_s = now_s
+            self._draw(text)
+
     def clear(self) -> None:
         """Take the line away, for other text."""
         if self._stream is not None and self._width:

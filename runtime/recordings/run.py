@@ -4,39 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-import traceback
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from ..errors import OptionsError, VoxportError
+from ..errors import OptionsError
 from .files import Found, Recording, check_names, find_recordings
+from .outcome import Answer, Opened, Outcome, Work, attempt, failure
 from .progress_bar import ProgressBar
 from .writing import OutputError, PipeClosedError, make_folder, print_at_once, write_whole
-
-if TYPE_CHECKING:
-    from ..audio_source import AudioSource
 
 _FAILED = 1
 # As a shell reports a process that SIGPIPE ended, which Python ignores.
 _PIPE_CLOSED = 141
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What is to be given for a recording.
-
-    Attributes:
-        contents: by the ending of a file's name; text is printed where no folder was named.
-        note: what people want to know of it, on standard error.
-    """
-
-    contents: Mapping[str, str | bytes]
-    note: str = ""
-
-
-Work = Callable[[Recording, "AudioSource", ProgressBar], Answer]
 
 
 @dataclass(frozen=True)
@@ -74,7 +53,7 @@ def check_outputs(options: argparse.Namespace, outputs: Outputs) -> None:
 def run_recordings(
     options: argparse.Namespace,
     outputs: Outputs,
-    opened: Callable[[], AbstractContextManager[Work]],
+    opened: Opened,
 ) -> int:
     """Do the work on every recording that ``options.files`` names; the exit status.
 
@@ -147,29 +126,32 @@ class _Run:
 
     def _attempt(self, recording: Recording, work: Work) -> None:
         """One recording. Whatever is wrong with it, the others are done."""
-        try:
-            with recording.opened() as audio:
-                answer = work(recording, audio, self.bar)
-            self._give(recording, answer)
-        except (PipeClosedError, OutputError):
-            raise
-        except (VoxportError, OSError) as error:
-            self.fail(recording.problem(error))
-        except Exception as error:
-            # A defect of voxport, which a file brought to light: it is shown in full.
+        outcome = attempt(work, recording, self.bar)
+        if outcome.answer is not None:
+            outcome = self._given(outcome, outcome.answer)
+        if outcome.answer is None:
             self.bar.clear()
-            traceback.print_exc(file=sys.stderr)
-            self.fail(recording.problem(f"unexpected {type(error).__name__}: {error}"))
+            sys.stderr.write(outcome.trace)
+            self.fail(outcome.problem)
         else:
             self.num_done += 1
+
+    def _given(self, outcome: Outcome, answer: Answer) -> Outcome:
+        """What became of it in the end: an answer that cannot be given is a failure."""
+        try:
+            self._give(outcome.recording, answer)
+        except (PipeClosedError, OutputError):
+            raise
+        except Exception as error:
+            return failure(outcome.recording, error)
+        return outcome
 
     def _give(self, recording: Recording, answer: Answer) -> None:
         self.bar.clear()
         if self.options.output is None:
             print_at_once("".join(str(each) for each in answer.contents.values()))
         else:
-            named = {f"{recording.stem}.{ending}": each for ending, each in answer.contents.items()}
-            write_whole(self.options.output, named)
+            write_whole(self.options.output, answer.named(recording))
         if answer.note and not self.options.quiet:
             sys.stderr.write(f"{recording.file_id}: {answer.note}\n")
 

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..errors import VoxportError
 
+# What the next file would meet as well. EFBIG: a limit of the process (`ulimit -f`), since no
+# result is large. EDQUOT is not known everywhere.
+_FOR_ALL = {errno.ENOSPC, errno.EROFS, errno.EIO, errno.EFBIG, getattr(errno, "EDQUOT", None)}
+
 
 class PipeClosedError(Exception):
     """Whoever read standard output has read enough."""
+
+
+class NoSpaceError(VoxportError):
+    """No file can be written there any more, whatever it holds: the disk is full, or worse."""
 
 
 class OutputError(VoxportError):
@@ -39,15 +48,35 @@ def write_whole(folder: Path, contents: Mapping[str, str | bytes]) -> None:
     All are written under other names first: a full disk leaves what was there before.
 
     Raises:
-        VoxportError: a file cannot be written.
+        NoSpaceError: the disk is full, over quota, read-only or failing.
+        VoxportError: a file cannot be written for another reason.
     """
+    with _explained(folder), ExitStack() as stack:
+        drafts = {name: _draft(folder, each, stack) for name, each in contents.items()}
+        for name, draft in drafts.items():
+            draft.replace(folder / name)
+
+
+@contextmanager
+def drafted(path: Path) -> Iterator[Path]:
+    """Where to write a file that comes to its place when the block ends, and only then.
+
+    Raises:
+        NoSpaceError, VoxportError: as ``write_whole``.
+    """
+    with _explained(path.parent), ExitStack() as stack:
+        draft = _draft(path.parent, b"", stack)
+        yield draft
+        draft.replace(path)
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
     try:
-        with ExitStack() as stack:
-            drafts = {name: _draft(folder, each, stack) for name, each in contents.items()}
-            for name, draft in drafts.items():
-                draft.replace(folder / name)
+        yield
     except OSError as error:
-        raise VoxportError(f"{folder}: results cannot be written: {_why(error)}") from error
+        kind = NoSpaceError if error.errno in _FOR_ALL else VoxportError
+        raise kind(f"{folder}: results cannot be written: {_why(error)}") from error
 
 
 def _draft(folder: Path, content: str | bytes, stack: ExitStack) -> Path:

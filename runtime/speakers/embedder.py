@@ -23,6 +23,7 @@ from ..in_order import map_in_order, timed
 from ..loading import load
 from ..locate import find_models, first_embedding
 from ..options import DEFAULT_OPTIONS, Options
+from ..several.workers import workers_for
 from ..stages import to_turns
 from ..windows import AudioWindows, WindowPlan
 from .embeddings import Embeddings
@@ -92,8 +93,7 @@ class SpeakerEmbedder(Closing):
         )
         self._detector: SpeechDetector | None = None
         self._network = PooledNetwork(self._session)
-        on_cpu = self._session.device == "cpu"
-        self._workers = (threads or os.cpu_count() or 1) if on_cpu else 1
+        self._workers = workers_for(self._session, threads)
 
     @property
     def sample_rate_hz(self) -> int:

@@ -12,14 +12,8 @@ from ..commands import Command
 from ..diarization.command import speaker_bounds
 from ..errors import OptionsError
 from ..recordings.arguments import add_files, add_networks, add_results, add_speakers
-from ..recordings.run import (
-    Answer,
-    Outputs,
-    Work,
-    check_outputs,
-    checked_formats,
-    run_recordings,
-)
+from ..recordings.outcome import Answer, Work
+from ..recordings.run import Outputs, check_outputs, checked_formats, run_recordings
 
 if TYPE_CHECKING:
     from ..audio_source import AudioSource

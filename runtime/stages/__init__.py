@@ -26,7 +26,7 @@ from .masks import clean_masks, embedding_masks
 from .plda import Plda
 from .reconstruction import discrete_diarization, exclusive
 from .training import TrainingSet, training_embeddings
-from .turns import Turn, speaker_names, to_turns, within
+from .turns import Turn, round_s, rounded, speaker_names, to_turns, within
 from .vbx import VbxOptions, VbxPosterior, first_labels, vbx_clusters, vbx_posterior
 
 __all__ = [
@@ -55,6 +55,8 @@ __all__ = [
     "kmeans_labels",
     "most_similar",
     "one_to_one",
+    "round_s",
+    "rounded",
     "similarities",
     "speaker_count",
     "speaker_names",

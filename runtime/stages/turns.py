@@ -11,6 +11,9 @@ from ..errors import InputError, OptionsError
 from .arrays import AnyArray, Bools, Doubles
 from .frames import FrameGrid
 
+# To a millionth of a second, far below a sample.
+_DIGITS = 6
+
 
 @dataclass(frozen=True, order=True)
 class Turn:
@@ -113,9 +116,28 @@ def _filled(starts_s: Doubles, ends_s: Doubles, min_duration_off_s: float) -> Do
 
 
 def within(turns: Iterable[Turn], duration_s: float) -> list[Turn]:
-    """Turns cut at the end of the audio: the padding of a last window belongs to nobody."""
-    return [
-        replace(turn, end_s=min(turn.end_s, duration_s))
-        for turn in turns
-        if turn.start_s < duration_s
-    ]
+    """Turns cut at the end of the audio, or up to a microsecond before: see ``rounded``.
+
+    The padding of a last window belongs to nobody.
+    """
+    end_s = round_s(duration_s)
+    if end_s > duration_s:
+        end_s = round_s(end_s - 10.0**-_DIGITS)
+    return [replace(turn, end_s=min(turn.end_s, end_s)) for turn in turns if turn.start_s < end_s]
+
+
+def rounded(turns: Iterable[Turn]) -> list[Turn]:
+    """Turns on whole microseconds, as they are given to people: 6.730344 s, not 6.730343750000001.
+
+    The middle of a frame lies between two of them, so that a duration may change by one. What
+    has no length then is left out.
+    """
+    found = (
+        replace(turn, start_s=round_s(turn.start_s), end_s=round_s(turn.end_s)) for turn in turns
+    )
+    return [turn for turn in found if turn.start_s < turn.end_s]
+
+
+def round_s(time_s: float) -> float:
+    """A time on whole microseconds."""
+    return round(time_s, _DIGITS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..audio_source import FloatArray
-from ..stages import AhcOptions, Turn, within
+from ..stages import AhcOptions, Turn, round_s, rounded, within
 from ..windows import WindowPlan
 from .deciding import Decision, OpenTurns, decide
 from .incoming import HeldAudio
@@ -47,9 +47,9 @@ class StreamEngine:
 
     @property
     def final_until_s(self) -> float:
-        """The middle of the first frame that is not final."""
+        """The middle of the first frame that is not final, rounded as turns are."""
         frame = self._decision.first_frame
-        return self._open.time_s(frame) if frame else 0.0
+        return round_s(self._open.time_s(frame)) if frame else 0.0
 
     def push(self, samples: FloatArray) -> None:
         """Take (n,) samples and do all steps that they complete.
@@ -88,7 +88,7 @@ class StreamEngine:
 
     def take_final(self) -> tuple[Turn, ...]:
         """The turns that have ended since this was asked last."""
-        taken, self._final = tuple(self._final), []
+        taken, self._final = tuple(rounded(self._final)), []
         return taken
 
     def provisional(self) -> tuple[Turn, ...]:
@@ -96,7 +96,8 @@ class StreamEngine:
         if self._provisional is None:
             turns = self._open.copy()
             ended = turns.extend(self._decision)
-            self._provisional = tuple(sorted(ended + turns.close(self._decision.end_frame)))
+            ended += turns.close(self._decision.end_frame)
+            self._provisional = tuple(sorted(rounded(ended)))
         return self._provisional
 
     def _step(self) -> None:

@@ -29,6 +29,7 @@ from voxport.runtime import (
     SessionClosedError,
     load,
 )
+from voxport.runtime.annotation.rttm import read_rttm, write_rttm
 from voxport.runtime.diarization import Diarizer, Settings
 from voxport.runtime.stages import (
     AhcOptions,
@@ -215,10 +216,24 @@ def test_exact_mode_is_the_stages_one_after_the_other(tiny_models: Path) -> None
     clusters = ahc_clusters(voices, masks, AhcOptions(0.75))
     counts = speaker_count(masks, block.starts, grid)
     full = discrete_diarization(masks, clusters.assignments, counts, block.starts, grid)
-    # The last turn ends with the audio, not in the middle of the frame after it.
-    expected = [replace(turn, end_s=min(turn.end_s, 9.0)) for turn in to_turns(full, grid)]
+    # The last turn ends with the audio, not in the middle of the frame after it; microseconds.
+    expected = [
+        replace(turn, start_s=round(turn.start_s, 6), end_s=round(min(turn.end_s, 9.0), 6))
+        for turn in to_turns(full, grid)
+    ]
     assert list(result.turns) == expected
     assert np.array_equal(result.speaker_count, counts)
+
+
+def test_times_are_printed_on_microseconds(fast: Diarizer) -> None:
+    turns = diarized(fast, dialogue()).turns
+    text = write_rttm(turns, "a")
+    digits = [
+        len(column.partition(".")[2]) for line in text.splitlines() for column in line.split()[3:5]
+    ]
+    assert digits
+    assert max(digits) <= 6
+    assert read_rttm(io.StringIO(text)) == {"a": turns}
 
 
 def test_a_file_streams_and_says_the_same(

@@ -224,6 +224,7 @@ def test_embedding_session(models: Path) -> None:
 def test_no_embedding_network(tmp_path: Path) -> None:
     artifacts = [
         tiny_artifacts.linear("embedding_inputs"),
+        tiny_artifacts.linear("embedding_masks"),
         *(a for a in tiny_artifacts.demo_artifacts() if a[0].name != "embedding_tiny"),
     ]
     models = tiny_artifacts.publish(tmp_path / "models", artifacts)

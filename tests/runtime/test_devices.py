@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from dataclasses import replace
 
 import pytest
@@ -16,60 +17,61 @@ from voxport.runtime.devices import DevicePlan, detect_available_devices, plan_d
 from voxport.runtime.environment import Environment, OnnxRuntime
 from voxport.runtime.errors import OptionsError
 from voxport.runtime.options import Options
+from voxport.runtime.several.processors import NumaNode
 
-REQUESTS = ("auto", "cpu", "cuda", "cuda:1", "coreml", "tensorrt")
-# The same request by other names.
-SAME = {"cuda": ("gpu", "cuda:0"), "coreml": ("metal",)}
+REQUESTS = ("auto", "cpu", "cuda", "cuda:1", "coreml", "tensorrt", "cuda:0,1", "cuda:*")
+# The same request by other names: these machines have one processor.
+SAME = {"cpu": ("cpu*1", "cpu:0", "cpu:*"), "cuda": ("gpu", "cuda:0"), "coreml": ("metal",)}
 REFUSED = "-"
 
 # For each machine what each of REQUESTS gives, alone and with fallback=True.
 STRICT = {
-    "linux": "cpu cpu - - - -",
-    "linux, no ORT": "- - - - - -",
-    "linux, broken ORT": "- - - - - -",
-    "linux, gpu wheel": "cpu cpu - - - -",
-    "linux, both wheels": "cpu cpu - - - -",
-    "card": "cuda:0 cpu cuda:0 - - -",
-    "card, no ORT": "- - - - - -",
-    "card, cpu wheel": "cpu cpu - - - -",
-    "card, both wheels": "cpu cpu - - - -",
-    "card, no cuDNN": "cpu cpu - - - -",
-    "card, old driver": "cpu cpu - - - -",
-    "card, hidden": "cpu cpu - - - -",
-    "card, libraries unknown": "cuda:0 cpu cuda:0 - - tensorrt:0",
-    "card, TensorRT": "cuda:0 cpu cuda:0 - - tensorrt:0",
-    "two cards": "cuda:0 cpu cuda:0 cuda:1 - -",
-    "apple": "coreml cpu - - coreml -",
-    "apple, no coremltools": "cpu cpu - - - -",
-    "apple, no ORT": "coreml - - - coreml -",
-    "apple, macOS 13": "cpu cpu - - - -",
-    "intel mac": "cpu cpu - - coreml -",
-    "windows": "cpu cpu - - - -",
-    "windows, card": "cuda:0 cpu cuda:0 - - -",
+    "linux": "cpu cpu - - - - - -",
+    "linux, no ORT": "- - - - - - - -",
+    "linux, broken ORT": "- - - - - - - -",
+    "linux, gpu wheel": "cpu cpu - - - - - -",
+    "linux, both wheels": "cpu cpu - - - - - -",
+    "card": "cuda:0 cpu cuda:0 - - - - cuda:0",
+    "card, no ORT": "- - - - - - - -",
+    "card, cpu wheel": "cpu cpu - - - - - -",
+    "card, both wheels": "cpu cpu - - - - - -",
+    "card, no cuDNN": "cpu cpu - - - - - -",
+    "card, old driver": "cpu cpu - - - - - -",
+    "card, hidden": "cpu cpu - - - - - -",
+    "card, libraries unknown": "cuda:0 cpu cuda:0 - - tensorrt:0 - cuda:0",
+    "card, TensorRT": "cuda:0 cpu cuda:0 - - tensorrt:0 - cuda:0",
+    "two cards": "cuda:0 cpu cuda:0 cuda:1 - - cuda:0,1 cuda:0,1",
+    "apple": "coreml cpu - - coreml - - -",
+    "apple, no coremltools": "cpu cpu - - - - - -",
+    "apple, no ORT": "coreml - - - coreml - - -",
+    "apple, macOS 13": "cpu cpu - - - - - -",
+    "intel mac": "cpu cpu - - coreml - - -",
+    "windows": "cpu cpu - - - - - -",
+    "windows, card": "cuda:0 cpu cuda:0 - - - - cuda:0",
 }
 FALLBACK = {
-    "linux": "cpu cpu cpu cpu cpu cpu",
-    "linux, no ORT": "- - - - - -",
-    "linux, broken ORT": "- - - - - -",
-    "linux, gpu wheel": "cpu cpu cpu cpu cpu cpu",
-    "linux, both wheels": "cpu cpu cpu cpu cpu cpu",
-    "card": "cuda:0 cpu cuda:0 cuda:0 cuda:0 cuda:0",
-    "card, no ORT": "- - - - - -",
-    "card, cpu wheel": "cpu cpu cpu cpu cpu cpu",
-    "card, both wheels": "cpu cpu cpu cpu cpu cpu",
-    "card, no cuDNN": "cpu cpu cpu cpu cpu cpu",
-    "card, old driver": "cpu cpu cpu cpu cpu cpu",
-    "card, hidden": "cpu cpu cpu cpu cpu cpu",
-    "card, libraries unknown": "cuda:0 cpu cuda:0 cuda:0 cuda:0 tensorrt:0",
-    "card, TensorRT": "cuda:0 cpu cuda:0 cuda:0 cuda:0 tensorrt:0",
-    "two cards": "cuda:0 cpu cuda:0 cuda:1 cuda:0 cuda:0",
-    "apple": "coreml cpu coreml coreml coreml coreml",
-    "apple, no coremltools": "cpu cpu cpu cpu cpu cpu",
-    "apple, no ORT": "coreml coreml coreml coreml coreml coreml",
-    "apple, macOS 13": "cpu cpu cpu cpu cpu cpu",
-    "intel mac": "cpu cpu cpu cpu coreml cpu",
-    "windows": "cpu cpu cpu cpu cpu cpu",
-    "windows, card": "cuda:0 cpu cuda:0 cuda:0 cuda:0 cuda:0",
+    "linux": "cpu cpu cpu cpu cpu cpu cpu cpu",
+    "linux, no ORT": "- - - - - - - -",
+    "linux, broken ORT": "- - - - - - - -",
+    "linux, gpu wheel": "cpu cpu cpu cpu cpu cpu cpu cpu",
+    "linux, both wheels": "cpu cpu cpu cpu cpu cpu cpu cpu",
+    "card": "cuda:0 cpu cuda:0 cuda:0 cuda:0 cuda:0 cuda:0 cuda:0",
+    "card, no ORT": "- - - - - - - -",
+    "card, cpu wheel": "cpu cpu cpu cpu cpu cpu cpu cpu",
+    "card, both wheels": "cpu cpu cpu cpu cpu cpu cpu cpu",
+    "card, no cuDNN": "cpu cpu cpu cpu cpu cpu cpu cpu",
+    "card, old driver": "cpu cpu cpu cpu cpu cpu cpu cpu",
+    "card, hidden": "cpu cpu cpu cpu cpu cpu cpu cpu",
+    "card, libraries unknown": "cuda:0 cpu cuda:0 cuda:0 cuda:0 tensorrt:0 cuda:0 cuda:0",
+    "card, TensorRT": "cuda:0 cpu cuda:0 cuda:0 cuda:0 tensorrt:0 cuda:0 cuda:0",
+    "two cards": "cuda:0 cpu cuda:0 cuda:1 cuda:0 cuda:0 cuda:0,1 cuda:0,1",
+    "apple": "coreml cpu coreml coreml coreml coreml coreml coreml",
+    "apple, no coremltools": "cpu cpu cpu cpu cpu cpu cpu cpu",
+    "apple, no ORT": "coreml coreml coreml coreml coreml coreml coreml coreml",
+    "apple, macOS 13": "cpu cpu cpu cpu cpu cpu cpu cpu",
+    "intel mac": "cpu cpu cpu cpu coreml cpu cpu cpu",
+    "windows": "cpu cpu cpu cpu cpu cpu cpu cpu",
+    "windows, card": "cuda:0 cpu cuda:0 cuda:0 cuda:0 cuda:0 cuda:0 cuda:0",
 }
 # Machines on which "auto" leaves hardware unused that is there.
 AUTO_IS_A_FALLBACK = {
@@ -362,6 +364,13 @@ def test_a_plan_as_text_and_json() -> None:
 # Any machine, any request
 
 _MACHINES = st.sampled_from(sorted(ENVIRONMENTS)).map(ENVIRONMENTS.__getitem__)
+_NODES = st.sampled_from(
+    [
+        (NumaNode(0, (0,)),),
+        (NumaNode(0, (0, 1)), NumaNode(1, (2, 3))),
+        (NumaNode(0, ()), NumaNode(1, (5,))),
+    ]
+)
 _ENVIRONMENTS = st.builds(
     replace,
     _MACHINES,
@@ -385,6 +394,7 @@ _ENVIRONMENTS = st.builds(
     cuda=_MACHINES.map(lambda machine: machine.cuda),
     coremltools_version=st.none() | st.just("9.0"),
     macos_version=st.none() | st.sampled_from(["13.0", "14", "26.1", "", "?"]),
+    numa=_NODES,
 )
 _OPTIONS = st.builds(
     Options,
@@ -393,10 +403,14 @@ _OPTIONS = st.builds(
     tf32=st.booleans(),
 )
 _REQUESTS = st.sampled_from(
-    ["auto", "cpu", "cuda", "cuda:0", "cuda:1", "cuda:7", "gpu", "coreml", "metal", "tensorrt"]
+    [
+        *("auto", "cpu", "cuda", "cuda:0", "cuda:1", "cuda:7", "gpu", "coreml", "metal"),
+        *("tensorrt", "cuda:0,1", "cuda:1,0", "cuda:0,7", "cuda:*", "cpu:0", "cpu:0,1", "cpu:*"),
+        *("cpu*1", "cpu*2", "cpu*3"),
+    ]
 )
 _FORMATS = st.sets(st.sampled_from(["onnx", "coreml"])).map(frozenset)
-_KINDS = {"gpu": "cuda", "metal": "coreml", "cuda:0": "cuda", "cuda:1": "cuda", "cuda:7": "cuda"}
+_KINDS = {"gpu": "cuda", "metal": "coreml"}
 
 
 @given(_REQUESTS | st.text(max_size=8), _ENVIRONMENTS, _OPTIONS, st.booleans(), _FORMATS)
@@ -417,16 +431,30 @@ def test_any_plan_keeps_the_rules(
     assert first == plan()
     if isinstance(first, str):
         return
-    kind, _, index = first.device.partition(":")
     assert first.artifact_format in formats
     assert first.reasons
     assert first.strict == (request_ != "auto" and not fallback)
-    assert device_status(kind, int(index or 0), environment).usable
+    for part in first.parts or (first,):
+        check_part(part, first, environment)
     if first.strict:
-        assert kind == _KINDS.get(request_, request_)
+        assert first.kind == _KINDS.get(request_, re.split("[:*]", request_)[0])
         assert not first.is_fallback
-        if request_.startswith("cuda:"):
+        if re.fullmatch("cuda:[0-9,]+", request_):
             assert first.device == request_
+
+
+def check_part(part: DevicePlan, whole: DevicePlan, environment: Environment) -> None:
+    """A session of a plan: its device can be used, and it is like the others."""
+    index = part.device.partition(":")[2] if part.kind in ("cuda", "tensorrt") else ""
+    assert device_status(part.kind, int(index or 0), environment).usable
+    assert (part.kind, part.strict, part.is_fallback) == (
+        whole.kind,
+        whole.strict,
+        whole.is_fallback,
+    )
+    assert (part.requested, part.artifact_format) == (whole.requested, whole.artifact_format)
+    assert not part.parts
+    assert (part.providers != ()) == (part.kind != "coreml")
 
 
 # What is there

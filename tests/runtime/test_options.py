@@ -26,6 +26,9 @@ def test_the_defaults_are_exact_and_frugal() -> None:
         "graph_optimisation": "all",
         "compute_units": "all",
         "batch_buckets": None,
+        "batch_across_calls": False,
+        "request_timeout_s": 60.0,
+        "request_retries": 3,
     }
 
 
@@ -46,6 +49,8 @@ def test_options_are_a_value() -> None:
         {"intra_op_threads": 1, "inter_op_threads": 64},
         {"graph_optimisation": "off", "compute_units": "cpu_and_ne"},
         {"batch_buckets": (32,)},
+        {"request_timeout_s": 0.1, "request_retries": 0},
+        {"request_timeout_s": 86400, "request_retries": 1000},
         {"cuda_graphs": True, "exhaustive_convolution_search": True, "batch_buckets": (1, 8)},
     ],
 )
@@ -76,6 +81,13 @@ def test_accepted(fields: dict[str, Any]) -> None:
         ({"gpu_memory_limit_bytes": 1e9}, "gpu_memory_limit_bytes must be a whole number from 1"),
         ({"gpu_allow_growth": 1}, "gpu_allow_growth must be True or False, got 1"),
         ({"tf32": "yes"}, "tf32 must be True or False, got 'yes'"),
+        ({"request_retries": -1}, "request_retries must be a whole number from 0, got -1"),
+        ({"request_retries": 1.0}, "request_retries must be a whole number from 0, got 1.0"),
+        ({"request_timeout_s": 0}, "request_timeout_s must be above 0 and at most 86400 seconds"),
+        ({"request_timeout_s": float("inf")}, "at most 86400 seconds, got inf"),
+        ({"request_timeout_s": float("nan")}, "at most 86400 seconds, got nan"),
+        ({"request_timeout_s": True}, "at most 86400 seconds, got True"),
+        ({"request_timeout_s": None}, "at most 86400 seconds, got None"),
         ({"intra_op_threads": 0}, "intra_op_threads must be a whole number from 1, got 0"),
         ({"inter_op_threads": -2}, "inter_op_threads must be a whole number from 1, got -2"),
         (

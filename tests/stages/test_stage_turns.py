@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from stage_scenes import PYANNOTE, SMALL, Array
 from voxport.runtime import InputError, OptionsError
-from voxport.runtime.stages import Turn, speaker_names, to_turns
+from voxport.runtime.stages import Turn, rounded, speaker_names, to_turns, within
 
 DIARIZATIONS = arrays(
     np.uint8,
@@ -118,3 +118,23 @@ def test_what_is_no_diarization(discrete: Array) -> None:
 def test_pauses_that_are_none(pause_s: float) -> None:
     with pytest.raises(OptionsError, match="min_duration_off_s"):
         to_turns(np.zeros((3, 1)), SMALL, pause_s)
+
+
+# What people are given
+
+
+def test_turns_are_given_on_whole_microseconds() -> None:
+    found = rounded([Turn(6.730343750000001, 6.7303438, "A"), Turn(1.5, 2.00000049, "B")])
+    # The first is shorter than half a microsecond.
+    assert found == [Turn(1.5, 2.0, "B")]
+    assert rounded([Turn(0.1234565001, 9.87654351, "A")]) == [Turn(0.123457, 9.876544, "A")]
+
+
+@given(st.integers(1, 48_000 * 3600), st.sampled_from((8000, 16_000, 44_100, 48_000)))
+def test_no_turn_ends_after_the_audio(num_samples: int, rate_hz: int) -> None:
+    duration_s = num_samples / rate_hz
+    found = rounded(within([Turn(0.0, 1e6, "A")], duration_s))
+    (turn,) = found
+    assert duration_s - 1e-6 - 1e-9 < turn.end_s <= duration_s
+    assert within(found, duration_s) == found
+    assert within([Turn(duration_s, duration_s + 1, "A")], duration_s) == []

@@ -1,0 +1,75 @@
+"""What becomes of a recording: an answer, or why there is none. It goes between processes."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..errors import VoxportError
+from .files import Recording
+from .progress_bar import ProgressBar
+
+if TYPE_CHECKING:
+    from ..audio_source import AudioSource
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is to be given for a recording.
+
+    Attributes:
+        contents: by the ending of a file's name; text is printed where no folder was named.
+        note: what people want to know of it, on standard error.
+        record: what a corpus keeps of it besides the contents; JSON can hold it.
+    """
+
+    contents: Mapping[str, str | bytes]
+    note: str = ""
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    def named(self, recording: Recording) -> dict[str, str | bytes]:
+        """The contents by the names of files."""
+        return {f"{recording.stem}.{ending}": each for ending, each in self.contents.items()}
+
+
+Work = Callable[[Recording, "AudioSource", ProgressBar], Answer]
+# Makes the work, with its networks loaded; for other processes it must be picklable.
+Opened = Callable[[], AbstractContextManager[Work]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of the work on a recording; picklable.
+
+    Attributes:
+        recording: which one.
+        answer: None if it failed.
+        problem: why it failed, one line that begins with the recording's label.
+        trace: of an error that nobody expected, a defect: the traceback's text.
+    """
+
+    recording: Recording
+    answer: Answer | None
+    problem: str = ""
+    trace: str = ""
+
+
+def attempt(work: Work, recording: Recording, bar: ProgressBar) -> Outcome:
+    """Do the work. Whatever is wrong with this recording is in the outcome, not raised."""
+    try:
+        with recording.opened() as audio:
+            return Outcome(recording, work(recording, audio, bar))
+    except Exception as error:
+        return failure(recording, error)
+
+
+def failure(recording: Recording, error: Exception) -> Outcome:
+    """The outcome of an error; one that nobody expected is a defect of voxport, shown in full."""
+    if isinstance(error, VoxportError | OSError):
+        return Outcome(recording, None, recording.problem(error))
+    what = f"unexpected {type(error).__name__}: {error}"
+    trace = "".join(traceback.format_exception(error))
+    return Outcome(recording, None, recording.problem(what), trace)
