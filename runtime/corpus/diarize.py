@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CorpusError
 
 if TYPE_CHECKING:
     from ..diarization.work import DiarizationWork
+    from ..recordings.outcome import Work
     from .engines import Engine
     from .report import CorpusReport
     from .run import Watcher
@@ -55,15 +60,33 @@ def diarize_corpus(  # noqa: PLR0913 -- what, where to, how, by whom
     # Workers may run in other folders.
     work = replace(work, models=find_models(work.models).absolute())
     work, engine = _fitted(work, engine or Engine())
+    configuration = work.configuration()
     return run_corpus(
         [os.fspath(each) for each in several],
         Path(output),
-        work.opened,
-        work.configuration(),
+        partial(_opened_alike, work, configuration),
+        configuration,
         engine=engine,
         redo=redo,
         watcher=watcher,
     )
+
+
+@contextmanager
+def _opened_alike(work: DiarizationWork, configuration: Mapping[str, Any]) -> Iterator[Work]:
+    """The work, unless this machine has other networks than the one that the run was begun on.
+
+    Raises:
+        CorpusError: it has; results would not be what their records say.
+        VoxportError: as ``DiarizationWork.opened``.
+    """
+    if work.configuration() != configuration:
+        raise CorpusError(
+            f"{work.models}: a worker finds other artifacts there than the machine on which the "
+            "run was begun: give all nodes the same models folder"
+        )
+    with work.opened() as opened:
+        yield opened
 
 
 def _fitted(work: DiarizationWork, engine: Engine) -> tuple[DiarizationWork, Engine]:

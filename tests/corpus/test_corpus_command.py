@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,14 +17,15 @@ import pytest
 import soundfile
 from corpus_files import results
 from tiny_diarization import RATE_HZ, dialogue, publish, silence, speech
-from voxport.runtime import MissingDependencyError, OptionsError, VoxportError
+from voxport.runtime import CorpusError, MissingDependencyError, OptionsError, VoxportError
 from voxport.runtime.annotation.rttm import read_rttm
 from voxport.runtime.cli import main
 from voxport.runtime.corpus import arrow, diarize_corpus
 from voxport.runtime.corpus.diarize import _fitted
 from voxport.runtime.corpus.display import described
 from voxport.runtime.corpus.engines import Engine
-from voxport.runtime.corpus.report import Tally
+from voxport.runtime.corpus.report import CorpusReport, Tally
+from voxport.runtime.corpus.workers import Lost
 from voxport.runtime.diarization import Settings
 from voxport.runtime.diarization.work import DiarizationWork
 
@@ -226,6 +228,36 @@ def test_missing_models_and_packages_are_told_before_any_work(
     status, _, err = run(here, "-o", tmp_path / "out", "--jobs", "2")
     assert (status, err) == (1, "voxport diarize: Parquet needs pyarrow\n")
     assert arrow.import_pyarrow() is not None
+
+
+class _OtherNetworks:
+    """Puts other networks into the folder when the run has begun."""
+
+    def __init__(self, models: Path) -> None:
+        self.manifest = models / "manifest.json"
+
+    def ended(self, _: Tally, __: int) -> None:
+        text = self.manifest.read_text()
+        self.manifest.write_text(text.replace('"sha256": "', '"sha256": "0'))
+
+    def failed(self, problem: str, trace: str) -> None: ...
+
+    def lost(self, lost: Lost) -> None: ...
+
+    def concluded(self, report: CorpusReport) -> None: ...
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_worker_with_other_networks_ends_the_run(
+    here: Path, models: Path, tmp_path: Path, jobs: int
+) -> None:
+    own = shutil.copytree(models, tmp_path / "models")
+    work = DiarizationWork(models=own, device="cpu")
+    with pytest.raises(CorpusError, match=r"models: a worker finds other artifacts"):
+        diarize_corpus(
+            here, tmp_path / "out", work, engine=Engine(jobs=jobs), watcher=_OtherNetworks(own)
+        )
+    assert not list((tmp_path / "out").glob("*.rttm"))
 
 
 def test_the_line_on_a_terminal(
