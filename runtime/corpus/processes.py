@@ -10,7 +10,9 @@ import signal
 import threading
 import traceback
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -82,6 +84,33 @@ class LocalProcesses(Closing):
             child.end()
 
 
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Ctrl-C waits until the end of it, and what starts within it does not hear any.
+
+    A process that starts is told what to do through a pipe, and says how it takes Ctrl-C after
+    that: until then it inherits that it is blocked.
+    """
+    with contextlib.ExitStack() as stack:
+        if threading.current_thread() is threading.main_thread():
+            heard: list[int] = []
+            before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+            stack.callback(_repeat, heard)
+            # None: somebody else's, which Python cannot put back.
+            stack.callback(signal.signal, signal.SIGINT, before or signal.SIG_DFL)
+        if hasattr(signal, "pthread_sigmask"):
+            # It starts with the first process otherwise, and then unblocks interrupts.
+            resource_tracker.ensure_running()
+            blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, blocked)
+        yield
+
+
+def _repeat(heard: list[int]) -> None:
+    if heard:
+        signal.raise_signal(heard[0])
+
+
 class _Child:
     """This side of a process."""
 
@@ -92,7 +121,8 @@ class _Child:
             target=_serve, args=(theirs, opened, files_at_once), daemon=True
         )
         self.is_running, self.has_started = True, False
-        self.process.start()
+        with _without_interrupts():
+            self.process.start()
         # Only the child holds it now: when it dies, this end reads the end of the file.
         theirs.close()
 
@@ -131,6 +161,8 @@ def _serve(pipe: Connection[Any, Any], opened: Opened, files_at_once: int) -> No
     """Take recordings until there is None, or nobody who sends any."""
     # Ctrl-C goes to all processes of a terminal; the first one decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     try:
         held = Held(opened)
     except Exception as error:

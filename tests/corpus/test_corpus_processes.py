@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -107,6 +108,7 @@ from pathlib import Path
 from corpus_files import run
 # As a terminal leaves it: what starts in the background of a shell ignores it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+print("begun", flush=True)
 run(Path(sys.argv[1]), Path(sys.argv[2]), jobs=2)
 """
 
@@ -120,6 +122,7 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path, number: in
     process = subprocess.Popen(
         [sys.executable, "-c", _DRIVER, str(here), str(tmp_path / "out")],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -133,6 +136,28 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path, number: in
     assert err.count("Traceback") == (1 if number == signal.SIGINT else 0)
     assert ("KeyboardInterrupt" in err) == (number == signal.SIGINT)
     assert list((tmp_path / "out").glob("*.rttm")) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("delay_s", [0.02, 0.1, 0.2])
+def test_an_interrupt_while_processes_start_is_told_once(tmp_path: Path, delay_s: float) -> None:
+    here = corpus(tmp_path / "in", {"a": f"wait {tmp_path / 'marker'}"})
+    process = subprocess.Popen(
+        [sys.executable, "-c", _DRIVER, str(here), str(tmp_path / "out")],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        time.sleep(delay_s)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert err.count("Traceback") == 1
+    assert err.endswith("KeyboardInterrupt\n")
 
 
 def test_events_come_in_order_and_closing_kills(tmp_path: Path) -> None:
