@@ -3,13 +3,18 @@
 First, 100 clips of equal length through `voxport diarize`, a process for each run, runs of all
 rows in turn: the plain loop, and the engines with one worker and with two, one thread in each
 worker. Seconds per file are from the first result to the last; what comes before the first result
-is start-up: Python, the networks, and for Ray a Ray of its own, which a cluster has already.
+is start-up: Python, the networks, and for Ray a Ray of its own, which a cluster has already. Whole
+runs are compared too: start-up, the first file, the table, the report and the end of all processes.
 
 Then a simulation with a stage that only sleeps, 1 to 64 workers on this machine: files per second
 against ideal, and where the driver, which hands out files and writes results, is what limits.
 
 Usage: python benchmarks/bench_scale.py [--models models] [--rounds 3] [--files 100]
        [--seconds 10] [--workers 1 2 4 8 16 32 64] [--costs 0.01 0.1 1]
+
+A round takes 4 * files * seconds / RTFx (of one thread) and five starts, a simulation 5 s and the
+start of its workers for each engine, number of workers and cost. For some minutes in all:
+--rounds 2 --files 50 --workers 1 4 16 --costs 0.01 0.1.
 """
 
 from __future__ import annotations
@@ -40,8 +45,9 @@ PLAIN = "plain loop"
 _VOXPORT = "import sys; from voxport.runtime.cli import main; sys.exit(main(sys.argv[1:]))"
 _CLIPS = (
     "{files} clips of {seconds:g} s, {rounds} rounds, fast, fp32, one thread in each worker. "
-    "*Beside the plain loop*: time per file against that of the same round. `--jobs 1` is the same "
-    "process as the plain loop, with records, table and report."
+    "*Beside the plain loop*: time per file against that of the same round. *Whole run beside it*: "
+    "*s in all*, likewise. `--jobs 1` is the same process as the plain loop, with records, table "
+    "and report."
 )
 _SIMULATION = (
     "A stage that sleeps; everything else is as in earnest. Driver and all workers share this "
@@ -50,6 +56,7 @@ _SIMULATION = (
 # Seconds that a simulation is to take when nothing limits it, and the fewest files of a worker.
 _SIMULATED_S = 5.0
 _MIN_FILES = 3
+_MIN_CLIPS = 2
 
 
 @dataclass(frozen=True)
@@ -130,25 +137,30 @@ def overhead(options: argparse.Namespace, models: Path) -> list[Timed]:
 
 
 def overhead_table(results: Sequence[Timed], clip_s: float) -> str:
-    """Beside the plain loop: above 1 is slower; of several workers the speed-up in brackets."""
+    """Beside the plain loop, round by round, time per file and whole runs: above 1 is slower."""
     plain = next(each for each in results if each.row.title == PLAIN)
     lines = []
     for each in results:
-        ratios = [a / b for a, b in zip(each.per_file_s, plain.per_file_s, strict=True)]
         speed = clip_s / statistics.median(each.per_file_s)
         lines.append(
             (
                 f"`{each.row.title}`" if each is not plain else each.row.title,
                 str(each.row.workers),
                 spread([1000 * value for value in each.per_file_s], 0),
-                spread(ratios, 3),
+                _beside(each.per_file_s, plain.per_file_s),
                 f"{speed:.1f}",
                 spread(each.start_s),
                 spread(each.wall_s),
+                _beside(each.wall_s, plain.wall_s),
             )
         )
     header = ("", "workers", "ms per file", "beside the plain loop", "RTFx")
-    return markdown((*header, "s until the first result", "s in all"), lines)
+    header += ("s until the first result", "s in all", "whole run beside it")
+    return markdown(header, lines)
+
+
+def _beside(values: Sequence[float], plain: Sequence[float]) -> str:
+    return spread([a / b for a, b in zip(values, plain, strict=True)], 3)
 
 
 def num_files(workers: int, cost_s: float) -> int:
@@ -232,6 +244,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where files are made (temporary)")
     parser.add_argument("--output", type=Path, default=RESULTS, metavar="FILE")
     options = parser.parse_args()
+    if options.files < _MIN_CLIPS:
+        parser.error(f"--files {options.files}: a time per file takes {_MIN_CLIPS} or more")
     text = report(options)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(f"{text}\n", "utf-8")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .artifact_choice import AUTO_PRECISIONS
 from .availability import COREML
 from .batching import CPU_BATCH_SIZE, cuda_batch_size
 from .coreml_session import COREML_PLAN, CoreMLSession, require_macos
@@ -219,7 +220,7 @@ class _Source:
         rows = {row.precision: row for row in self.rows[plan.artifact_format]}
         if self.by_path and (self.precision == "auto" or not rows):
             return next(iter(rows.values()), None)
-        suitable = ("fp16", "fp32") if plan.artifact_format == COREML else ("fp32",)
+        suitable = AUTO_PRECISIONS[plan.artifact_format]
         for precision in suitable if self.precision == "auto" else (self.precision,):
             if precision in rows:
                 return rows[precision]

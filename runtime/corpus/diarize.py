@@ -83,7 +83,8 @@ def _opened_alike(work: DiarizationWork, configuration: Mapping[str, Any]) -> It
     if work.configuration() != configuration:
         raise CorpusError(
             f"{work.models}: a worker finds other artifacts there than the machine on which the "
-            "run was begun: give all nodes the same models folder"
+            "run was begun: give all nodes the same models folder; where an Apple machine takes "
+            "Core ML packages and others do not, name a device"
         )
     with work.opened() as opened:
         yield opened

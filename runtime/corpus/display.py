@@ -25,7 +25,8 @@ class Display:
 
     def lost(self, lost: Lost) -> None:
         self._bar.clear()
-        sys.stderr.write(f"voxport: worker {lost.worker}: {lost.reason}\n")
+        end = "; it is given up" if lost.is_given_up else ""
+        sys.stderr.write(f"voxport: worker {lost.worker}: {lost.reason}{end}\n")
 
     def concluded(self, report: CorpusReport) -> None:
         """How many were done and how many were not, how fast, and how well."""

@@ -19,6 +19,14 @@ Done = Callable[[Iterable[Recording]], Iterator[Outcome]]
 
 
 @dataclass(frozen=True)
+class Crew:
+    """Workers that have been asked for: how many, and what gives the outcomes of recordings."""
+
+    num_workers: int
+    outcomes: Done
+
+
+@dataclass(frozen=True)
 class Engine:
     """How work is spread.
 
@@ -74,8 +82,11 @@ class Engine:
         return {name: getattr(self, name) for name in sorted({"name", "files_at_once", *own})}
 
     @contextmanager
-    def started(self, opened: Opened, on_lost: OnLost) -> Iterator[Done]:
+    def started(self, opened: Opened, on_lost: OnLost) -> Iterator[Crew]:
         """What gives the outcomes of recordings, as they end, while the block lasts.
+
+        In this process an error that may be its own is a recording's as any other: there is no
+        process to take its place.
 
         Raises:
             VoxportError: what ``opened()`` raises.
@@ -84,12 +95,10 @@ class Engine:
         """
         if self.name == "local" and self.jobs == self.at_once == 1:
             with opened() as work:
-                yield lambda recordings: (
-                    attempt(work, each, ProgressBar(None)) for each in recordings
-                )
+                yield Crew(1, lambda given: (attempt(work, r, ProgressBar(None)) for r in given))
             return
         with closing(self._workers(opened)) as workers:
-            yield lambda recordings: outcomes(workers, recordings, on_lost)
+            yield Crew(workers.count, lambda given: outcomes(workers, given, on_lost))
 
     def _workers(self, opened: Opened) -> Any:
         if self.name == "local":

@@ -35,7 +35,7 @@ def with_facts(opened: Opened) -> Iterator[Work]:
     with opened() as work:
 
         def facts_too(recording: Recording, audio: AudioSource, bar: ProgressBar) -> Answer:
-            size_bytes, modified = stamp(recording)
+            size_bytes, modified = _stamp_before(recording)
             begun_s = time.perf_counter()
             content = {
                 "content_sha256": _sha256(recording, audio),
@@ -52,6 +52,14 @@ def with_facts(opened: Opened) -> Iterator[Work]:
             return replace(answer, record=record)
 
         yield facts_too
+
+
+def _stamp_before(recording: Recording) -> tuple[int | None, str]:
+    """Of the content that is about to be hashed, or of one before it: never of a later one."""
+    if recording.url is None:
+        return stamp(recording)
+    # By now it has been fetched: what the server says from here on may be of other content.
+    return recording.stamp or (None, "")
 
 
 def stamp(recording: Recording) -> tuple[int | None, str]:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from ..errors import OptionsError
 from ..recordings.files import STDIN, SUFFIXES, Found, Recording, find_recordings
 from .manifests import is_manifest, read_manifest, url_recording
-from .urls import is_url, listed
+from .urls import check_systems, is_url, listed, url_path
 
 _FILE = "file://"
 
@@ -30,7 +30,8 @@ def find_corpus(names: Iterable[str]) -> Found:
     Raises:
         OptionsError: standard input, which other processes do not have.
         CorpusError: a manifest that cannot be used, or a place that cannot be listed.
-        MissingDependencyError: what a URL or a manifest needs is not installed.
+        MissingDependencyError: what a manifest, or a URL of a recording or a reference, needs is
+            not installed.
     """
     found = Found()
     seen: set[tuple[str, str]] = set()
@@ -41,6 +42,8 @@ def find_corpus(names: Iterable[str]) -> Found:
             if key not in seen:
                 seen.add(key)
                 found.recordings.append(recording)
+    places = (place for each in found.recordings for place in (each.url, each.reference))
+    check_systems(place for place in places if place is not None and is_url(place))
     return found
 
 
@@ -66,12 +69,17 @@ def _is_glob(name: str) -> bool:
 
 
 def _behind(url: str, problems: list[str]) -> Iterator[Recording]:
-    is_pattern = glob.has_magic(url.split("?", maxsplit=1)[0])
+    path = url_path(url)
+    has_ending = PurePosixPath(path).suffix.lower() in SUFFIXES
+    # Brackets, and the mark of a query, stand in names of recordings too.
+    is_pattern = "*" in path or (glob.has_magic(path) and not has_ending)
+    if url.startswith(_FILE) and not is_pattern:
+        yield from _found(url.removeprefix(_FILE), problems)
+        return
     # A server of files would be asked for all of a recording, to see whether it lists others.
-    is_file = not is_pattern and PurePosixPath(url).suffix.lower() in SUFFIXES
-    urls = None if is_file else listed(url, is_pattern=is_pattern)
+    urls = None if has_ending and not is_pattern else listed(url, is_pattern=is_pattern)
     if urls is None:
-        yield _of_url(url)
+        yield url_recording(url)
     else:
         yield from _listed_recordings(url, urls, problems)
 
@@ -81,19 +89,13 @@ def _listed_recordings(name: str, found: list[str], problems: list[str]) -> Iter
     wanted = SUFFIXES if glob.has_magic(own) or not glob.has_magic(name) else {*SUFFIXES, own}
     kept = [
         each
-        for each in found
+        # Files of this machine are read as such, whatever they were named by.
+        for each in (place.removeprefix(_FILE) for place in found)
         if PurePosixPath(each).suffix.lower() in wanted
         and not PurePosixPath(each).name.startswith(".")
         and (is_url(each) or Path(each).is_file())
     ]
     if not kept:
         problems.append(f"{name}: no audio file there")
-    yield from map(_of_url, kept)
-
-
-def _of_url(place: str) -> Recording:
-    """Files of this machine are read as such, whatever they were named by."""
-    if is_url(place) and not place.startswith(_FILE):
-        return url_recording(place)
-    (recording,) = find_recordings([place.removeprefix(_FILE)]).recordings
-    return recording
+    for each in kept:
+        yield from (url_recording(each),) if is_url(each) else find_recordings([each]).recordings

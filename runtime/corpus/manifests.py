@@ -16,7 +16,7 @@ from ..annotation.rttm import file_id_of
 from ..errors import CorpusError
 from ..recordings.files import Recording
 from .arrow import read_rows
-from .urls import is_url, open_url
+from .urls import is_url, open_url, url_path
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 _PLACES = ("path", "audio", "url")
@@ -45,7 +45,7 @@ def read_manifest(name: str) -> list[Recording]:
 
 def url_recording(url: str, file_id: str | None = None, **known: Any) -> Recording:
     """The recording behind a URL; it is called as the URL's last part."""
-    path = PurePosixPath(url.split("?", maxsplit=1)[0])
+    path = PurePosixPath(url_path(url))
     return Recording(url, file_id or path.stem, file_id or file_id_of(path), url=url, **known)
 
 
@@ -133,7 +133,7 @@ class _Entry:
             return None
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = 0.0
         if isinstance(value, bool) or not number.is_integer() or not 1 <= number < 1e6:
             raise self.error(f"num_speakers must be a whole number from 1, got {value!r:.80}")

@@ -74,13 +74,21 @@ class LocalProcesses(Closing):
         return Lost(worker, *content)
 
     def restart(self, worker: int) -> None:
+        self.stop(worker)
+        self._children[worker].end()
         self._children[worker] = _Child(self._opened, self.files_at_once)
+
+    def stop(self, worker: int) -> None:
+        self._children[worker].kill()
+        # What it has told already, its end too.
+        self._events = deque(each for each in self._events if each.worker != worker)
 
     def close(self) -> None:
         """End all of them: politely those that have nothing under way."""
-        for child in self._children:
+        children, self._children = self._children, []
+        for child in children:
             child.ask_to_end()
-        for child in self._children:
+        for child in children:
             child.end()
 
 
@@ -141,12 +149,17 @@ class _Child:
         return f"killed by {names.get(-code, f'signal {-code}')}"
 
     def ask_to_end(self) -> None:
-        if not self.has_started:
+        if self.is_running and not self.has_started:
             # It would hear of it only when its networks are loaded.
             self.process.kill()
         elif self.is_running:
             with contextlib.suppress(OSError):
                 self.pipe.send(None)
+
+    def kill(self) -> None:
+        if self.is_running:
+            self.process.kill()
+            self.ended()
 
     def end(self) -> None:
         if self.is_running:

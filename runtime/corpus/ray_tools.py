@@ -6,6 +6,8 @@ import importlib
 import logging
 import os
 import re
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -74,14 +76,39 @@ def _connect(ray: Any, address: str | None) -> None:
     common = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     own = {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
     try:
-        # Not None, which would follow RAY_ADDRESS.
-        ray.init(address=address or "local", **common, **(own if address is None else {}))
+        with _own_sigterm():
+            # Not None, which would follow RAY_ADDRESS.
+            ray.init(address=address or "local", **common, **(own if address is None else {}))
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         where = "here" if address is None else f"at the address {address}"
         raise WorkersError(
             f"no Ray cluster {where}: {first_line(error)}. Start one with `ray start --head`, "
             "with the same versions of Ray and Python on all machines"
         ) from error
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Whoever handled SIGTERM before does so afterwards, and handles what came meanwhile.
+
+    ``ray.init`` puts a handler of its own there for good, ``sys.exit(signum)``; in the main thread
+    only, as Python has it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    came = False
+    try:
+        yield
+    except SystemExit as error:
+        came = error.code == signal.SIGTERM and callable(before)
+        raise
+    finally:
+        if before is not None:  # a handler that was not set from Python cannot be
+            signal.signal(signal.SIGTERM, before)
+        if came:
+            signal.raise_signal(signal.SIGTERM)
 
 
 @contextmanager

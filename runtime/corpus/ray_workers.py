@@ -122,7 +122,13 @@ class RayWorkers(Closing):
         return self._events.popleft()
 
     def restart(self, worker: int) -> None:
+        self.stop(worker)
         self._start(worker)
+
+    def stop(self, worker: int) -> None:
+        self._forget(worker)
+        # What it has told already, its end too.
+        self._events = deque(each for each in self._events if each.worker != worker)
 
     def close(self) -> None:
         self._stack.close()
@@ -166,11 +172,16 @@ class RayWorkers(Closing):
                 with suppress(self._ray.exceptions.RayError):
                     outcome = self._ray.get(each)
                     self._events.append(Finished(worker, call.ticket, outcome))
+        # It may only have become unreachable.
+        self._forget(worker)
+        self._events.append(Lost(worker, why, error))
+
+    def _forget(self, worker: int) -> None:
+        """End a worker, if it lives, and hear no more of it."""
+        self._kill(worker)
+        self._calls = {each: call for each, call in self._calls.items() if call.worker != worker}
         self._started.discard(worker)
         self._waiting_since_s = time.monotonic()
-        # It may only have become unreachable.
-        self._kill(worker)
-        self._events.append(Lost(worker, why, error))
 
     def _look_for_room(self) -> None:
         """Nothing runs and nothing happens: say so, and end it if it cannot change.

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from ..errors import VoxportError
 from ..recordings.files import Recording
 from ..recordings.writing import make_folder, write_whole
-from .facts import stamp
 
 FOLDER = ".voxport"
+# What a damaged record raises.
+_UNUSABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError)
 SCHEMA_VERSION = 1
 
 
@@ -61,16 +62,24 @@ class Record:
         """Read it with suspicion.
 
         Raises:
-            ValueError, TypeError, KeyError: anything but what ``to_json`` writes.
+            ValueError, TypeError, KeyError, AttributeError, OverflowError: anything but what
+                ``to_json`` writes; numbers that are not finite too.
         """
         data: dict[str, Any] = json.loads(text)
         if data.pop("schema_version") != SCHEMA_VERSION:
             raise ValueError("schema_version")
-        turns = [(float(start), float(end), str(who)) for start, end, who in data["turns"]]
-        seconds = {str(name): float(value) for name, value in data["seconds"].items()}
+        turns = [(_finite(start), _finite(end), str(who)) for start, end, who in data["turns"]]
+        seconds = {str(name): _finite(value) for name, value in data["seconds"].items()}
         files = {str(name): str(value) for name, value in data["files"].items()}
         checked = {"turns": turns, "seconds": seconds, "files": files}
-        return cls(**{**data, **checked, "duration_s": float(data["duration_s"])})
+        return cls(**{**data, **checked, "duration_s": _finite(data["duration_s"])})
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("not finite")
+    return number
 
 
 class Standing(Enum):
@@ -99,17 +108,14 @@ class Records:
         """None where there is none that can be used: the recording is done again then."""
         try:
             return Record.from_json((self.output / FOLDER / _name(recording)).read_bytes())
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (OSError, *_UNUSABLE):
             return None
 
-    def standing(self, record: Record | None, recording: Recording) -> Standing:
-        """Whether the recording has to be done."""
-        if record is None or not self._is_of_this(record, recording):
-            return Standing.TO_DO
-        try:
-            now = stamp(recording)
-        except VoxportError:
-            # Whoever reads it will say what is wrong with it.
+    def standing(
+        self, record: Record | None, recording: Recording, now: tuple[int | None, str] | None
+    ) -> Standing:
+        """Whether the recording has to be done; ``now`` is its ``stamp``, if it has one."""
+        if record is None or now is None or not self._is_of_this(record, recording):
             return Standing.TO_DO
         if now[0] is not None and now[0] != record.size_bytes:
             return Standing.TO_DO
@@ -121,6 +127,8 @@ class Records:
             record.configuration_sha256 == self.configuration_sha256
             and record.num_speakers == recording.num_speakers
             and record.file_id == recording.file_id
+            # Without any result there is nothing that says that it is done.
+            and bool(record.files)
             and all(_has(self.output / name, sha) for name, sha in record.files.items())
         )
 
@@ -177,7 +185,7 @@ def _name(recording: Recording) -> str:
 def _has(path: Path, sha256: str) -> bool:
     try:
         return _sha256(path.read_bytes()) == sha256
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 

@@ -17,6 +17,22 @@ SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Something that has no result.
+
+    Attributes:
+        source: a recording's path or URL, a place without any recording, or the name of a file of
+            the run itself.
+        reason: why.
+        file_id: the recording's; None for what is none.
+    """
+
+    source: str
+    reason: str
+    file_id: str | None = None
+
+
+@dataclass(frozen=True)
 class CorpusReport:
     """How a run went.
 
@@ -28,12 +44,14 @@ class CorpusReport:
             failed, to ``num_not_done`` it did not come.
         audio_s: seconds of audio that this run has done; ``skipped_audio_s`` of those skipped.
         wall_s: seconds that it took.
-        failures: by recording's path or URL, why it failed; and places without any recording.
+        failures: recordings that failed, in the order in which they did, and places without any.
         seconds: by stage, summed over recordings and threads, of this run.
         scores: by file id, of those with a reference, skipped ones too; collar 0, with overlap.
         reference_problems: by file id, why there is no score.
         restarts: how often each reason ended a worker that was started again.
-        engine: how the work was spread.
+        given_up: likewise, of workers that were not started again.
+        engine: how the work was spread; ``workers`` of it is how many there were, 0 if there was
+            nothing to do.
         configuration: all that results depend on, besides their content.
         configuration_sha256: of it.
         versions: of voxport, Python and what the engine is made of.
@@ -48,11 +66,12 @@ class CorpusReport:
     audio_s: float = 0.0
     skipped_audio_s: float = 0.0
     wall_s: float = 0.0
-    failures: dict[str, str] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     scores: dict[str, Score] = field(default_factory=dict)
     reference_problems: dict[str, str] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
+    given_up: dict[str, int] = field(default_factory=dict)
     engine: dict[str, Any] = field(default_factory=dict)
     configuration: dict[str, Any] = field(default_factory=dict)
     configuration_sha256: str = ""
@@ -100,14 +119,13 @@ class CorpusReport:
                 name: {"seconds": each, "share": shares.get(name, 0.0)}
                 for name, each in sorted(self.seconds.items())
             },
-            "failures": [
-                {"source": source, "reason": reason} for source, reason in self.failures.items()
-            ],
+            "failures": list(map(asdict, self.failures)),
             "der": None if error is None else _described(error),
             "der_by_file": {name: _described(each) for name, each in sorted(self.scores.items())},
             "reference_problems": dict(sorted(self.reference_problems.items())),
             "engine": self.engine,
             "restarts": self.restarts,
+            "given_up": self.given_up,
             "configuration": self.configuration,
             "configuration_sha256": self.configuration_sha256,
             "versions": self.versions,
@@ -144,12 +162,13 @@ class Tally:
     num_skipped: int = 0
     audio_s: float = 0.0
     skipped_audio_s: float = 0.0
-    failures: dict[str, str] = field(default_factory=dict)
+    failures: list[Failure] = field(default_factory=list)
     num_failed: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     scores: dict[str, Score] = field(default_factory=dict)
     reference_problems: dict[str, str] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
+    given_up: dict[str, int] = field(default_factory=dict)
 
     @property
     def elapsed_s(self) -> float:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
@@ -13,18 +14,25 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import CorpusError, VoxportError
+from ..in_order import map_in_order
 from ..recordings.files import Found, Recording, check_names
 from ..recordings.outcome import Answer, Opened, Outcome, failure
 from ..recordings.writing import NoSpaceError, make_folder
 from . import report, table
 from .arrow import import_pyarrow
 from .engines import Engine
-from .facts import UNCHANGED, score_facts, with_facts
+from .facts import UNCHANGED, score_facts, stamp, with_facts
 from .inputs import find_corpus
 from .records import Record, Records, Standing, configuration_sha256
-from .report import CorpusReport, Tally
+from .report import CorpusReport, Failure, Tally
 from .urls import is_url
 from .workers import Lost
+
+# Recordings that are looked at at the same time, ahead of the workers: mostly to wait for a disk or
+# a server.
+_LOOKING = 8
+# A recording to do, or one that is done, with its record and score.
+_LookedAt = tuple[Recording, tuple[Record, dict[str, Any]] | None]
 
 COMPLETE, INTERRUPTED, STOPPED = "complete", "interrupted", "stopped"
 
@@ -39,7 +47,7 @@ class Watcher(Protocol):
         """Something failed; ``trace`` is of a defect only."""
 
     def lost(self, lost: Lost) -> None:
-        """A worker died."""
+        """A worker died, or broke; it is started again unless it is given up."""
 
     def concluded(self, report: CorpusReport) -> None:
         """The end, whatever came before it."""
@@ -99,12 +107,13 @@ class _CorpusRun:
     watcher: Watcher | None
     tally: Tally = field(default_factory=Tally)
     finished: list[Recording] = field(default_factory=list)
+    num_workers: int = 0
 
     def run(self, opened: Opened) -> CorpusReport:
         self._tell()
         for problem in self.found.problems:
             source, _, reason = problem.partition(": ")
-            self._fail(source, reason, problem=problem)
+            self._fail(Failure(source, reason), problem)
         status = STOPPED
         try:
             status = self._all(opened)
@@ -118,28 +127,37 @@ class _CorpusRun:
         return made
 
     def _all(self, opened: Opened) -> str:
-        to_do = self._to_do()
-        first = next(to_do, None)
-        if first is None:
-            # Nothing is loaded for what is done.
-            return COMPLETE
-        with self.engine.started(partial(with_facts, opened), self._lost) as done:
-            for outcome in done(chain((first,), to_do)):
-                if not self._settle(outcome):
-                    return STOPPED
+        with closing(self._to_do()) as to_do:
+            first = next(to_do, None)
+            if first is None:
+                # Nothing is loaded for what is done.
+                return COMPLETE
+            with self.engine.started(partial(with_facts, opened), self._lost) as crew:
+                self.num_workers = crew.num_workers
+                for outcome in crew.outcomes(chain((first,), to_do)):
+                    if not self._settle(outcome):
+                        return STOPPED
         return COMPLETE
 
-    def _to_do(self) -> Iterator[Recording]:
+    def _to_do(self) -> Generator[Recording]:
         """One by one what is not done yet; asked for when somebody has room for it."""
-        for recording in self.found.recordings:
-            record = None if self.redo else self.records.read(recording)
-            standing = self.records.standing(record, recording)
-            if record is None or standing is Standing.TO_DO:
-                yield _anywhere(recording)
-            elif standing is Standing.TO_COMPARE:
-                yield replace(_anywhere(recording), known_sha256=record.content_sha256)
-            else:
-                self._skip(recording, record)
+        with closing(map_in_order(self._look_at, self.found.recordings, _LOOKING)) as looked_at:
+            for recording, done in looked_at:
+                if done is None:
+                    yield recording
+                else:
+                    self._end(recording, *done, is_skipped=True)
+
+    def _look_at(self, recording: Recording) -> _LookedAt:
+        """On any thread: nothing of the run is changed."""
+        now = _stamp(recording)
+        record = None if self.redo else self.records.read(recording)
+        standing = self.records.standing(record, recording, now)
+        if record is not None and standing is Standing.DONE:
+            return recording, (record, _scored(recording, record))
+        known = record.content_sha256 if record and standing is Standing.TO_COMPARE else None
+        seen = None if recording.url is None else now
+        return replace(_anywhere(recording), known_sha256=known, stamp=seen), None
 
     def _settle(self, outcome: Outcome) -> bool:
         """Write what there is to write; False if nothing can be written any more."""
@@ -160,17 +178,14 @@ class _CorpusRun:
             record = self.records.read(recording)
             if record is None:
                 raise CorpusError("its record was removed meanwhile: run it again")
-            self._skip(recording, self.records.renew(recording, record, answer.record))
+            record = self.records.renew(recording, record, answer.record)
+            self._end(recording, record, _scored(recording, record), is_skipped=True)
             return
         named = answer.named(recording)
         if report.NAME in {name.casefold() for name in named}:
             raise CorpusError(f"{report.NAME} is the run's own: give the recording another id")
         record = self.records.write(recording, answer.record, named)
         self._end(recording, record, dict(answer.record), is_skipped=False)
-
-    def _skip(self, recording: Recording, record: Record) -> None:
-        # The reference may be another by now.
-        self._end(recording, record, score_facts(recording, record.turns), is_skipped=True)
 
     def _end(
         self, recording: Recording, record: Record, facts: dict[str, Any], *, is_skipped: bool
@@ -182,10 +197,11 @@ class _CorpusRun:
     def _fail_outcome(self, outcome: Outcome) -> None:
         label, problem = outcome.recording.label, outcome.problem
         self.tally.num_failed += 1
-        self._fail(label, problem.removeprefix(f"{label}: "), problem=problem, trace=outcome.trace)
+        reason = problem.removeprefix(f"{label}: ")
+        self._fail(Failure(label, reason, outcome.recording.file_id), problem, outcome.trace)
 
-    def _fail(self, source: str, reason: str, *, problem: str, trace: str = "") -> None:
-        self.tally.failures[source] = reason
+    def _fail(self, failed: Failure, problem: str, trace: str = "") -> None:
+        self.tally.failures.append(failed)
         if self.watcher is not None:
             self.watcher.failed(problem, trace)
         self._tell()
@@ -195,7 +211,8 @@ class _CorpusRun:
             self.watcher.ended(self.tally, len(self.found.recordings))
 
     def _lost(self, lost: Lost) -> None:
-        self.tally.restarts[lost.reason] = self.tally.restarts.get(lost.reason, 0) + 1
+        counts = self.tally.given_up if lost.is_given_up else self.tally.restarts
+        counts[lost.reason] = counts.get(lost.reason, 0) + 1
         if self.watcher is not None:
             self.watcher.lost(lost)
 
@@ -212,7 +229,7 @@ class _CorpusRun:
         try:
             write()
         except VoxportError as error:
-            self._fail(name, str(error), problem=f"{name}: {error}")
+            self._fail(Failure(name, str(error)), f"{name}: {error}")
             return STOPPED
         return None
 
@@ -240,16 +257,30 @@ class _CorpusRun:
             audio_s=tally.audio_s,
             skipped_audio_s=tally.skipped_audio_s,
             wall_s=tally.elapsed_s,
-            failures=dict(tally.failures),
+            failures=list(tally.failures),
             seconds=dict(tally.seconds),
             scores=dict(tally.scores),
             reference_problems=dict(tally.reference_problems),
             restarts=dict(tally.restarts),
-            engine=self.engine.described(),
+            given_up=dict(tally.given_up),
+            engine={**self.engine.described(), "workers": self.num_workers},
             configuration=self.configuration,
             configuration_sha256=self.records.configuration_sha256,
             versions={"voxport": version("voxport"), "python": platform.python_version()},
         )
+
+
+def _stamp(recording: Recording) -> tuple[int | None, str] | None:
+    try:
+        return stamp(recording)
+    except VoxportError:
+        # Whoever reads it will say what is wrong with it.
+        return None
+
+
+def _scored(recording: Recording, record: Record) -> dict[str, Any]:
+    # The reference may be another by now.
+    return score_facts(recording, record.turns)
 
 
 def _anywhere(recording: Recording) -> Recording:

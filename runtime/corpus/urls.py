@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
 from ..errors import CorpusError, MissingDependencyError
@@ -15,6 +15,29 @@ _VERSIONS = ("ETag", "etag", "md5Hash", "mtime", "LastModified", "last_modified"
 
 def is_url(name: str) -> bool:
     return "://" in name
+
+
+def url_path(url: str) -> str:
+    """The URL without its query, such as a signature."""
+    return url.split("?", maxsplit=1)[0]
+
+
+def check_systems(urls: Iterable[str]) -> None:
+    """Raise if what a kind of URL needs is not installed; each kind is looked for once.
+
+    Raises:
+        MissingDependencyError: fsspec, or what it needs for one of these.
+    """
+    # One may be read through another: "simplecache::s3://bucket/a.wav".
+    examples = {
+        part.partition("://")[0]: url
+        for url in urls
+        for part in url_path(url).split("::")
+        if is_url(part)
+    }
+    for scheme, url in examples.items():
+        with suppress(CorpusError), _explained(url):
+            import_fsspec().get_filesystem_class(scheme)
 
 
 def import_fsspec() -> Any:

@@ -33,12 +33,14 @@ class Lost:
     Attributes:
         worker: which one. After this it tells nothing until it is restarted.
         reason: one line, e.g. "killed by SIGKILL".
-        error: what ``opened()`` raised on purpose: no worker could do better, so the run ends.
+        error: what ``opened()`` raised on purpose.
+        is_given_up: it is not started again. Engines leave that to whoever hands out recordings.
     """
 
     worker: int
     reason: str
     error: VoxportError | None = None
+    is_given_up: bool = False
 
 
 Event: TypeAlias = Started | Finished | Lost
@@ -73,7 +75,13 @@ class Workers(Protocol):
         """
 
     def restart(self, worker: int) -> None:
-        """Begin to start a lost worker again; at once, without waiting for it."""
+        """Begin to start a worker again; at once, without waiting for it.
+
+        One that lives is killed first, whatever it has under way, and tells nothing more.
+        """
+
+    def stop(self, worker: int) -> None:
+        """End a worker, if it lives; it tells nothing more."""
 
     def close(self) -> None:
         """End all workers, whatever they have under way; may be called twice."""

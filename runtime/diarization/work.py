@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..artifact_choice import loadable
 from ..locate import find_models, first_embedding
 from ..manifest import MANIFEST_NAME, Manifest
 from ..options import DEFAULT_OPTIONS, Options
@@ -96,16 +97,23 @@ class DiarizationWork:
     def configuration(self) -> dict[str, Any]:
         """All that results depend on, besides the recording; what only makes them faster is not.
 
+        Of the artifacts those that may be loaded for this device and precision on this machine.
+
         Raises:
             ArtifactNotFoundError, ArtifactError: no networks, or a damaged manifest.
         """
         folder = find_models(self.models)
-        names = (*SEGMENTATIONS, self.embedding or first_embedding(folder))
-        rows = Manifest.read(folder / MANIFEST_NAME).artifacts
+        names = (SEGMENTATIONS, (self.embedding or first_embedding(folder),))
+        manifest = Manifest.read(folder / MANIFEST_NAME).artifacts
+        rows = [
+            row
+            for each in names
+            for row in loadable(manifest, each, self.device, self.precision, fallback=self.fallback)
+        ]
         settings = {**asdict(self.settings), "plda": _plda_sha256(self.settings.plda)}
         return {
             "voxport": version("voxport"),
-            "artifacts": {"/".join(row.key): row.sha256 for row in rows if row.name in names},
+            "artifacts": {"/".join(row.key): row.sha256 for row in rows},
             "precision": self.precision,
             "settings": settings,
             "speakers": asdict(self.bounds),

@@ -41,6 +41,7 @@ class Recording:
         reference: path or URL of an RTTM file with its true turns, if there is one.
         num_speakers: how many it has, where that is known of this recording.
         known_sha256: of the content that a corpus holds results of; see ``corpus``.
+        stamp: size and version of what lies behind ``url``, seen before anybody fetched it.
     """
 
     label: str
@@ -51,6 +52,7 @@ class Recording:
     reference: str | None = None
     num_speakers: int | None = None
     known_sha256: str | None = None
+    stamp: tuple[int | None, str] | None = None
 
     @contextmanager
     def opened(self) -> Iterator[AudioSource]:

@@ -14,6 +14,7 @@ from bench_scale import (
     Timed,
     clips,
     engine,
+    main,
     num_files,
     overhead_table,
     simulation_table,
@@ -35,7 +36,7 @@ def test_seconds_per_file_are_without_the_start() -> None:
 
 def test_rows_are_compared_within_a_round() -> None:
     plain = timed(PLAIN, 1, (0, 5, [1, 3]), (0, 9, [1, 5]), (0, 5, [1, 3]))
-    other = timed("other", 2, (0, 5, [2, 5]), (0, 9, [2, 4]), (0, 5, [2, 6]))
+    other = timed("other", 2, (0, 5, [2, 5]), (0, 18, [2, 4]), (0, 10, [2, 6]))
     table = overhead_table([plain, other], clip_s=10.0).splitlines()
     assert [cell.strip() for cell in table[2].split("|")[1:6]] == [
         *(PLAIN, "1", "2000 (2000-4000)", "1.000 (1.000-1.000)", "5.0")
@@ -43,6 +44,18 @@ def test_rows_are_compared_within_a_round() -> None:
     assert [cell.strip() for cell in table[3].split("|")[1:6]] == [
         *("`other`", "2", "3000 (2000-4000)", "1.500 (0.500-2.000)", "3.3")
     ]
+    header, whole = table[0].split("|"), [line.split("|")[-2].strip() for line in table[2:]]
+    assert header[-2].strip() == "whole run beside it"
+    assert whole == ["1.000 (1.000-1.000)", "2.000 (1.000-2.000)"]
+
+
+def test_one_file_has_no_time_per_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["bench_scale.py", "--files", "1"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "--files 1: a time per file takes 2 or more" in capsys.readouterr().err
 
 
 def test_a_simulation_is_set_beside_its_ideal() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from voxport.runtime import ArtifactNotFoundError, AudioError
+from voxport.runtime import ArtifactNotFoundError, AudioError, VoxportError
 from voxport.runtime.annotation.rttm import write_rttm
 from voxport.runtime.annotation.turns import Turn, Turns
 from voxport.runtime.recordings.files import Recording
@@ -30,7 +30,10 @@ def turns_of(content: bytes) -> Turns:
 
 @dataclass(frozen=True)
 class StandIn:
-    """Its ``opened`` fails as ``problem`` says: "models", "defect" or "exit"."""
+    """Its ``opened`` fails as ``problem`` says: "models", "defect" or "exit".
+
+    With "card FILE" the one process that makes FILE answers everything with an error of its card.
+    """
 
     problem: str = ""
 
@@ -42,7 +45,21 @@ class StandIn:
             raise ZeroDivisionError("while it was opened")
         if self.problem == "exit":
             os._exit(7)
-        yield answer
+        yield lost_card if self._is_first() else answer
+
+    def _is_first(self) -> bool:
+        kind, _, marker = self.problem.partition(" ")
+        if kind != "card":
+            return False
+        try:
+            Path(marker).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+
+def lost_card(recording: Recording, audio: Any, bar: ProgressBar) -> Answer:
+    raise VoxportError("CUDA failure 719")
 
 
 def answer(recording: Recording, audio: Any, _bar: ProgressBar) -> Answer:

@@ -286,8 +286,7 @@ from voxport.runtime.cli import main
 from voxport.runtime.diarization.work import DiarizationWork
 # As a terminal leaves it: what starts in the background of a shell ignores it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-DiarizationWork.opened = StandIn.opened
-DiarizationWork.problem = ""
+DiarizationWork.opened = lambda _: StandIn().opened()
 sys.exit(main(["diarize", *sys.argv[1:]]))
 """
 

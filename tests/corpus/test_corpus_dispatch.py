@@ -2,103 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import repeat
 
 import pytest
+from fake_workers import MIXED, FakeWorkers, all_started, forever, recordings
 from hypothesis import given
 from hypothesis import strategies as st
-from voxport.runtime import DeviceError, WorkersError
+from voxport.runtime import DeviceError, ServerError, WorkersError
 from voxport.runtime.corpus.dispatch import MAX_DEATHS, outcomes
 from voxport.runtime.corpus.workers import Event, Finished, Lost, Started, Workers
 from voxport.runtime.recordings.files import Recording
 from voxport.runtime.recordings.outcome import Answer, Outcome
-
-
-def recordings(count: int) -> list[Recording]:
-    return [Recording(f"{n}.wav", str(n), str(n)) for n in range(count)]
-
-
-@dataclass
-class FakeWorkers:
-    """Workers that choose what happens next by numbers that a test gives, and check their use.
-
-    Files of ``poison`` always kill. ``accidents`` more deaths hit whoever is chosen; a worker of
-    ``never`` dies before it starts.
-    """
-
-    count: int
-    files_at_once: int
-    choices: Iterator[int]
-    poison: frozenset[int] = frozenset()
-    accidents: int = 0
-    never: frozenset[int] = frozenset()
-    starting: set[int] = field(default_factory=set)
-    ready: set[int] = field(default_factory=set)
-    under_way: dict[int, dict[int, Recording]] = field(default_factory=dict)
-    deaths: Counter[str] = field(default_factory=Counter)
-    most: int = 0
-    restarts: int = 0
-
-    def __post_init__(self) -> None:
-        self.starting = set(range(self.count))
-        self.under_way = {worker: {} for worker in range(self.count)}
-
-    def submit(self, worker: int, ticket: int, recording: Recording) -> None:
-        held = self.under_way[worker]
-        assert worker in self.ready
-        assert len(held) < self.files_at_once
-        suspects = [r for r in (*held.values(), recording) if self.deaths[r.stem]]
-        assert not suspects or not held, "a suspect must be alone"
-        held[ticket] = recording
-        self.most = max(self.most, sum(map(len, self.under_way.values())))
-
-    def next_event(self) -> Event:
-        able = sorted([*self.starting, *(w for w, held in self.under_way.items() if held)])
-        assert able, "waited for nothing"
-        worker = able[next(self.choices) % len(able)]
-        if worker in self.starting:
-            return self._start(worker)
-        held = self.under_way[worker]
-        if self.accidents and next(self.choices) % 3 == 0:
-            self.accidents -= 1
-            return self._die(worker)
-        ticket = sorted(held)[next(self.choices) % len(held)]
-        if int(held[ticket].stem) in self.poison:
-            return self._die(worker)
-        recording = held.pop(ticket)
-        return Finished(worker, ticket, Outcome(recording, Answer({"rttm": recording.stem})))
-
-    def _start(self, worker: int) -> Event:
-        self.starting.remove(worker)
-        if worker in self.never:
-            return Lost(worker, "cannot start")
-        self.ready.add(worker)
-        return Started(worker)
-
-    def _die(self, worker: int) -> Event:
-        self.deaths.update(each.stem for each in self.under_way[worker].values())
-        self.under_way[worker] = {}
-        self.ready.remove(worker)
-        return Lost(worker, "killed")
-
-    def restart(self, worker: int) -> None:
-        assert worker not in self.ready | self.starting
-        self.restarts += 1
-        self.starting.add(worker)
-
-    def close(self) -> None:
-        raise AssertionError("whoever made the workers closes them")
-
-
-def _forever(numbers: list[int]) -> Iterator[int]:
-    """The numbers, again and again, never all the same."""
-    n = 0
-    while True:
-        yield (numbers[n % len(numbers)] if numbers else 0) + n // max(1, len(numbers))
-        n += 1
 
 
 @given(
@@ -112,7 +27,7 @@ def _forever(numbers: list[int]) -> Iterator[int]:
 def test_every_recording_ends_exactly_once(
     count: int, at_once: int, total: int, poison: set[int], accidents: int, choices: list[int]
 ) -> None:
-    workers = FakeWorkers(count, at_once, _forever(choices), frozenset(poison), accidents)
+    workers = FakeWorkers(count, at_once, forever(choices), frozenset(poison), accidents)
     satisfied: Workers = workers
     taken = 0
 
@@ -141,7 +56,7 @@ def test_every_recording_ends_exactly_once(
 
 
 def test_nobody_beside_a_poisoned_file_fails() -> None:
-    workers = FakeWorkers(1, 4, _forever([0]), poison=frozenset({2}))
+    workers = FakeWorkers(1, 4, forever([0]), poison=frozenset({2}))
     ended = {
         each.recording.stem: each.answer is not None for each in outcomes(workers, recordings(8))
     }
@@ -152,7 +67,7 @@ def test_nobody_beside_a_poisoned_file_fails() -> None:
 
 
 def test_what_was_lost_comes_before_what_is_new() -> None:
-    workers = FakeWorkers(1, 1, _forever([0]), accidents=1)
+    workers = FakeWorkers(1, 1, forever([0]), accidents=1)
     order = [each.recording.stem for each in outcomes(workers, recordings(3))]
     assert order == ["0", "1", "2"]
 
@@ -178,6 +93,130 @@ def test_late_news_of_a_lost_worker_count_for_nothing() -> None:
     assert events == []
 
 
+# Workers that live, and are broken
+
+
+@given(
+    st.integers(2, 4),
+    st.integers(1, 4),
+    st.integers(0, 40),
+    # With three, a recording may meet one after another.
+    st.sets(st.integers(1, 3), max_size=MAX_DEATHS - 1),
+    st.integers(0, 3),
+    st.lists(st.integers(0, 1000), max_size=60),
+)
+def test_a_broken_worker_costs_no_recording(
+    count: int, at_once: int, total: int, broken: set[int], lasts: int, choices: list[int]
+) -> None:
+    fake = FakeWorkers(count, at_once, forever(choices), broken=frozenset(broken), lasts=lasts)
+    workers = all_started(fake)
+    deaths: list[Lost] = []
+    ended = list(outcomes(workers, recordings(total), deaths.append))
+    assert sorted(int(each.recording.stem) for each in ended) == list(range(total))
+    # Worker 0 is whole.
+    assert all(each.answer is not None for each in ended)
+    if not lasts:
+        # Thrice, and as often as it is not known yet that others can do it.
+        assert workers.restarts <= (3 + count) * len(broken)
+    given_up = [each.worker for each in deaths if each.is_given_up]
+    assert len(given_up) == len(set(given_up))
+    assert set(given_up) <= broken
+
+
+@given(
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.sets(st.integers(0, 24), max_size=6),
+    st.sets(st.integers(0, 24), max_size=3),
+    st.lists(st.integers(0, 1000), max_size=60),
+)
+def test_what_breaks_any_worker_fails_with_its_own_error(
+    count: int, at_once: int, defects: set[int], poison: set[int], choices: list[int]
+) -> None:
+    workers = FakeWorkers(
+        count, at_once, forever(choices), frozenset(poison), defects=frozenset(defects - poison)
+    )
+    ended = list(outcomes(workers, recordings(25)))
+    assert sorted(int(each.recording.stem) for each in ended) == list(range(25))
+    failed = {int(each.recording.stem): each for each in ended if each.answer is None}
+    assert failed.keys() == defects | poison
+    for number in defects - poison:
+        assert workers.deaths[str(number)] == MAX_DEATHS
+        assert failed[number].problem == f"{number}.wav: CUDA failure 719"
+
+
+_NUMBERS = st.sets(st.integers(0, 24), max_size=4)
+
+
+@given(
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.tuples(_NUMBERS, _NUMBERS, st.sets(st.integers(0, 3)), st.sets(st.integers(0, 3))),
+    st.integers(0, 2),
+    st.integers(0, 4),
+    st.lists(st.integers(0, 1000), max_size=60),
+)
+def test_whatever_comes_together_nothing_is_lost_or_doubled(
+    count: int,
+    at_once: int,
+    faults: tuple[set[int], ...],
+    lasts: int,
+    accidents: int,
+    choices: list[int],
+) -> None:
+    poison, defects, broken, never = map(frozenset, faults)
+    workers = FakeWorkers(
+        count,
+        at_once,
+        forever(choices),
+        poison=poison,
+        accidents=accidents,
+        never=never,
+        broken=broken,
+        lasts=lasts,
+        defects=defects - poison,
+    )
+    ended: list[int] = []
+    try:
+        for outcome in outcomes(workers, recordings(25)):
+            ended.append(int(outcome.recording.stem))
+            if outcome.answer is None:
+                assert workers.deaths[outcome.recording.stem] == MAX_DEATHS
+    except WorkersError:
+        assert never >= set(range(count)) - broken
+    else:
+        assert sorted(ended) == list(range(25))
+    assert len(ended) == len(set(ended))
+    assert all(deaths <= MAX_DEATHS for deaths in workers.deaths.values())
+
+
+def test_a_worker_that_answers_at_once_with_errors_is_given_up() -> None:
+    workers = all_started(FakeWorkers(2, 1, forever(MIXED), broken=frozenset({0})))
+    deaths: list[Lost] = []
+    ended = list(outcomes(workers, recordings(200), deaths.append))
+    assert len(ended) == 200
+    assert all(each.answer is not None for each in ended)
+    why = Lost(0, "CUDA failure 719")
+    assert deaths == [why] * (len(deaths) - 1) + [Lost(0, why.reason, is_given_up=True)]
+    assert len(deaths) <= 5
+
+
+def test_those_beside_a_broken_answer_are_finished_first() -> None:
+    workers = FakeWorkers(1, 4, forever([0]), defects=frozenset({1}))
+    ended = [each.recording.stem for each in outcomes(workers, recordings(8))]
+    assert sorted(ended) == [str(n) for n in range(8)]
+    # `stop` of the fake fails otherwise. Nobody beside it is held to be the cause, either.
+    assert workers.deaths == {"1": MAX_DEATHS}
+
+
+def test_suspects_do_not_wait_for_the_end() -> None:
+    """With several at once a worker never has nothing to do, unless it is kept free."""
+    workers = all_started(FakeWorkers(2, 3, forever(MIXED), poison=frozenset({0})))
+    order = [each.recording.stem for each in outcomes(workers, recordings(100))]
+    assert sorted(order, key=int) == [str(n) for n in range(100)]
+    assert max(order.index(str(n)) for n in range(3)) < 50
+
+
 # Workers that do not live
 
 
@@ -188,11 +227,12 @@ def test_a_worker_that_never_starts_is_given_up() -> None:
     assert all(each.answer is not None for each in ended)
     assert len(ended) == 5
     assert workers.restarts == 2
-    assert deaths == [Lost(0, "cannot start")] * 3
+    last = Lost(0, "cannot start", is_given_up=True)
+    assert deaths == [*[Lost(0, "cannot start")] * 2, last]
 
 
 def test_no_worker_that_starts_is_the_end() -> None:
-    workers = FakeWorkers(2, 1, _forever([0, 1]), never=frozenset({0, 1}))
+    workers = FakeWorkers(2, 1, forever([0, 1]), never=frozenset({0, 1}))
     with pytest.raises(WorkersError, match="no worker stays alive: cannot start"):
         list(outcomes(workers, recordings(5)))
 
@@ -207,3 +247,46 @@ def test_what_opened_raised_comes_as_it_is() -> None:
     with pytest.raises(DeviceError) as raised:
         list(outcomes(Refused(1, 1, iter(())), recordings(2)))
     assert raised.value is problem
+
+
+class Unreliable(FakeWorkers):
+    """Its worker 1 starts once; afterwards it finds no server."""
+
+    problem = ServerError("the server does not answer")
+    num_starts = 0
+
+    def _start(self, worker: int) -> Event:
+        self.num_starts += worker == 1
+        if worker == 0 or self.num_starts == 1:
+            return super()._start(worker)
+        self.starting.remove(worker)
+        return Lost(worker, str(self.problem), self.problem)
+
+
+def test_what_opened_raised_later_ends_that_worker_only() -> None:
+    workers = all_started(Unreliable(2, 1, forever([0, 1]), broken=frozenset({1}), lasts=2))
+    deaths: list[Lost] = []
+    ended = list(outcomes(workers, recordings(50), deaths.append))
+    assert len(ended) == 50
+    assert all(each.answer is not None for each in ended)
+    reason = str(Unreliable.problem)
+    assert [each.reason for each in deaths] == ["CUDA failure 719", *[reason] * 3]
+    assert [each.is_given_up for each in deaths] == [False, False, False, True]
+
+
+def test_what_opened_raised_in_the_last_worker_comes_as_it_is() -> None:
+    class Alone(FakeWorkers):
+        def _start(self, worker: int) -> Event:
+            if not self.restarts:
+                return super()._start(worker)
+            self.starting.remove(worker)
+            return Lost(worker, str(Unreliable.problem), Unreliable.problem)
+
+    workers = Alone(1, 1, forever([0]), broken=frozenset({0}), lasts=2)
+    ended = outcomes(workers, recordings(9))
+    assert [next(ended).recording.stem for _ in range(2)] == ["0", "1"]
+    with pytest.raises(ServerError) as raised:
+        next(ended)
+    assert raised.value is Unreliable.problem
+    # Started after its error, and twice after what that raised.
+    assert workers.restarts == 3

@@ -7,8 +7,9 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 import fsspec
@@ -150,6 +151,7 @@ def test_missing_numbers_of_parquet_may_be_nan(tmp_path: Path) -> None:
         ("m.csv", "path,num_speakers\na.wav,two\n", "m.csv:2: num_speakers must be a whole"),
         ("m.csv", "path,num_speakers\na.wav,1.5\n", "m.csv:2: num_speakers must be a whole"),
         ("m.csv", "path,num_speakers\na.wav,0\n", "m.csv:2: num_speakers must be a whole"),
+        ("m.jsonl", f'{{"path": "a.wav", "num_speakers": {"9" * 400}}}', "m.jsonl:1: num_speakers"),
         ("m.csv", b"path\n\xff.wav\n", "m.csv: cannot be read: "),
         ("m.jsonl", '{"path": "a.wav"}\n{path\n', "m.jsonl:2: not JSON: "),
         ("m.jsonl", "[1]\n", "m.jsonl:1: expected an object, got '[1]'"),
@@ -196,6 +198,12 @@ def test_urls_of_folders_globs_files_and_manifests(remote: str, here: Path) -> N
     assert find_corpus([f"file://{here}/a.wav"]).recordings[0].path == here / "a.wav"
 
 
+def test_a_folder_of_this_machine_by_url_may_have_any_name(here: Path) -> None:
+    (here / "sub").rename(here / "sub.wav")
+    (here / "sub.wav" / "d.wav").write_text("four")
+    assert ids(f"file://{here}/sub.wav", f"file://{here}/*.wav") == ["c", "d", "a", "b"]
+
+
 def test_urls_without_audio(remote: str) -> None:
     assert find_corpus([f"{remote}/*.ogg"]).problems == [f"{remote}/*.ogg: no audio file there"]
 
@@ -213,7 +221,31 @@ def test_a_url_is_read_and_skipped_by_its_content(remote: str, tmp_path: Path) -
 def test_a_url_that_leads_nowhere_fails_alone(remote: str, tmp_path: Path) -> None:
     report = run([f"{remote}/none.wav", f"{remote}/a.wav"], tmp_path)
     assert counts(report) == (1, 0, 1, 0)
-    assert report.failures[f"{remote}/none.wav"].startswith("cannot be read: ")
+    (failed,) = report.failures
+    assert (failed.source, failed.file_id) == (f"{remote}/none.wav", "none")
+    assert failed.reason.startswith("cannot be read: ")
+
+
+@pytest.mark.parametrize("redo", [False, True])
+def test_what_is_replaced_while_it_is_fetched_is_done_again(
+    remote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redo: bool
+) -> None:
+    url, out, real = f"{remote}/a.wav", tmp_path / "out", urls.open_url
+
+    @contextmanager
+    def replaced(url: str) -> Iterator[BinaryIO]:
+        with real(url) as file:
+            yield file
+        fsspec.filesystem("memory").pipe(url, b"content of A.wav")
+
+    if redo:
+        run(url, out)
+    with monkeypatch.context() as patch:
+        patch.setattr(urls, "open_url", replaced)
+        assert counts(run(url, out, redo=redo)) == (1, 0, 0, 0)
+    assert counts(run(url, out)) == (1, 0, 0, 0)
+    assert read_rttm(out / "a.rttm") == {"a": turns_of(b"content of A.wav")}
+    assert counts(run(url, out)) == (0, 1, 0, 0)
 
 
 @pytest.mark.parametrize("url", ["nowhere://a.wav", "nowhere://folder"])
@@ -225,25 +257,44 @@ def test_a_kind_of_url_that_nobody_knows(tmp_path: Path, url: str) -> None:
             run(url, tmp_path)
 
 
-def test_a_server_of_files(here: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def served(here: Path) -> Iterator[tuple[str, list[str]]]:
+    """The address of a server of the folder, and the lines of the requests that it was sent."""
     pytest.importorskip("aiohttp", reason="fsspec reads http with aiohttp")
+    asked: list[str] = []
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
-            return
+            asked.append(self.requestline)
 
     handler = functools.partial(Quiet, directory=str(here))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            base = f"http://127.0.0.1:{server.server_address[1]}"
-            report = run([f"{base}/a.wav", f"{base}/none.wav"], tmp_path / "out")
+            yield f"http://127.0.0.1:{server.server_address[1]}", asked
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_a_server_of_files(served: tuple[str, list[str]], tmp_path: Path) -> None:
+    base = served[0]
+    report = run([f"{base}/a.wav", f"{base}/none.wav"], tmp_path / "out")
     assert counts(report) == (1, 0, 1, 0)
     assert read_rttm(tmp_path / "out" / "a.rttm") == {"a": turns_of(b"one")}
+
+
+@pytest.mark.parametrize(("name", "stem"), [("a.wav?sig=1.2", "a"), ("x[1].wav", "x[1]")])
+def test_nothing_is_asked_of_a_server_to_know_a_file(
+    served: tuple[str, list[str]], here: Path, tmp_path: Path, name: str, stem: str
+) -> None:
+    base, asked = served
+    (here / "x[1].wav").write_text("one")
+    (found,) = find_corpus([f"{base}/{name}"]).recordings
+    assert (found.url, found.stem, asked) == (f"{base}/{name}", stem, [])
+    assert counts(run(f"{base}/{name}", tmp_path / "out")) == (1, 0, 0, 0)
+    assert read_rttm(tmp_path / "out" / f"{stem}.rttm") == {stem: turns_of(b"one")}
 
 
 # What is not installed
@@ -264,6 +315,24 @@ def test_missing_packages_are_named(
         MissingDependencyError, match=rf"{package}.*pip install 'voxport\[corpus\]'"
     ):
         made()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "lacking://far/a.wav,",
+        "simplecache::lacking://far/a.wav,",
+        "in/a.wav,lacking://far/a.rttm",
+    ],
+)
+def test_a_file_system_that_is_not_installed_ends_the_run(
+    here: Path, tmp_path: Path, row: str
+) -> None:
+    fsspec.register_implementation("lacking", "not_installed.System", errtxt="Install lacking")
+    manifest = here.parent / "m.csv"
+    manifest.write_text(f"path,reference\nin/b.wav,\n{row}\n")
+    with pytest.raises(MissingDependencyError, match=r"lacking://far/a\.\w+: Install lacking"):
+        run(manifest, tmp_path / "out")
 
 
 def test_a_file_that_is_not_there_has_no_stamp(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from corpus_files import Heard, corpus, counts, results, run
 from corpus_works import StandIn, waiting
 from voxport.runtime import ArtifactNotFoundError, WorkersError
 from voxport.runtime.corpus.processes import LocalProcesses
+from voxport.runtime.corpus.report import Failure
 from voxport.runtime.corpus.workers import Finished, Lost, Started
 from voxport.runtime.recordings.files import Recording
 
@@ -76,10 +78,28 @@ def test_a_poisoned_file_fails_alone(tmp_path: Path, jobs: int, files_at_once: i
     poisoned = here / "b.wav"
     reason = "its worker died 3 times: ended with status 3"
     assert counts(report) == (3, 0, 1, 0)
-    assert report.failures == {str(poisoned): reason}
+    assert report.failures == [Failure(str(poisoned), reason, "b")]
     assert heard.problems == [f"{poisoned}: {reason}"]
     assert (report.status, report.is_complete) == ("complete", False)
     assert sorted(results(tmp_path / "out")) == ["a.rttm", "c.rttm", "d.rttm", "turns.parquet"]
+
+
+@pytest.mark.parametrize(("jobs", "files_at_once"), [(2, 1), (1, 3)])
+def test_a_broken_process_is_replaced(tmp_path: Path, jobs: int, files_at_once: int) -> None:
+    here = corpus(tmp_path / "in", {f"f{n}": f"content {n}" for n in range(20)} | {"x": "bad"})
+    work = StandIn(f"card {tmp_path / 'card'}")
+    report = run(here, tmp_path / "out", jobs=jobs, files_at_once=files_at_once, work=work)
+    assert counts(report) == (20, 0, 1, 0)
+    assert report.restarts == {"CUDA failure 719": 1}
+    assert report.given_up == {}
+    assert json.loads(report.to_json())["engine"]["workers"] == jobs
+
+
+def test_a_process_alone_has_none_to_replace_it(tmp_path: Path) -> None:
+    here = corpus(tmp_path / "in", {"a": "one", "b": "two"})
+    report = run(here, tmp_path / "out", work=StandIn(f"card {tmp_path / 'card'}"))
+    assert counts(report) == (0, 0, 2, 0)
+    assert {each.reason for each in report.failures} == {"CUDA failure 719"}
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -176,6 +196,32 @@ def test_events_come_in_order_and_closing_kills(tmp_path: Path) -> None:
     workers.close()
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
+
+
+def test_a_live_process_is_ended_before_another_starts(tmp_path: Path) -> None:
+    here = corpus(tmp_path / "in", {"a": "one"})
+    recording = Recording("a.wav", "a", "a", here / "a.wav")
+    workers = LocalProcesses(StandIn().opened, 1)
+    assert workers.next_event() == Started(0)
+    pid = workers._children[0].process.pid
+    assert pid is not None
+    # Its end may have been told before anybody asked for it.
+    workers._events.append(Lost(0, "of its former life"))
+    workers.restart(0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert workers.next_event() == Started(0)
+    workers.submit(0, 1, recording)
+    assert isinstance(workers.next_event(), Finished)
+    workers.stop(0)
+    workers.close()
+
+
+def test_closing_twice_is_no_error() -> None:
+    workers = LocalProcesses(StandIn("models").opened, 2)
+    assert isinstance(workers.next_event(), Lost)
+    workers.close()
+    workers.close()
 
 
 def test_handing_to_a_dead_process_is_no_error(tmp_path: Path) -> None:

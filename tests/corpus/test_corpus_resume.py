@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from corpus_files import CONFIGURATION, corpus, counts, results, run
 from corpus_works import StandIn
-from voxport.runtime.corpus.records import FOLDER, Record, configuration_sha256
+from voxport.runtime.corpus.records import FOLDER, Record, Records, Standing, configuration_sha256
 
 _NOTHING_LOADS = StandIn("models")
 
@@ -103,7 +105,14 @@ def _change(**values: object) -> Callable[[Path], None]:
         (f"{FOLDER}/b.json", _change(schema_version=99)),
         (f"{FOLDER}/b.json", _change(turns=[[1, 2]])),
         (f"{FOLDER}/b.json", _change(duration_s=None)),
+        (f"{FOLDER}/b.json", _change(duration_s=10**400)),
+        (f"{FOLDER}/b.json", _change(duration_s=float("nan"))),
+        (f"{FOLDER}/b.json", _change(duration_s=float("inf"))),
+        (f"{FOLDER}/b.json", _change(seconds={"reading": float("nan")})),
+        (f"{FOLDER}/b.json", _change(turns=[[0.0, float("inf"), "A"]])),
         (f"{FOLDER}/b.json", _change(files=None)),
+        (f"{FOLDER}/b.json", _change(files={})),
+        (f"{FOLDER}/b.json", _change(files={"b\0.rttm": "0" * 64})),
         (f"{FOLDER}/b.json", _change(unknown=1)),
         (f"{FOLDER}/b.json", lambda path: path.write_text("[]")),
         (f"{FOLDER}/b.json", lambda path: path.write_bytes(b"\xff\xfe")),
@@ -116,6 +125,37 @@ def test_what_is_not_as_it_was_is_done_again(
     what(out / name)
     assert counts(run(here, out)) == (1, 2, 0, 0)
     assert results(out) == before
+
+
+def test_what_is_done_is_looked_at_ahead_several_at_a_time(
+    here: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = threading.Barrier(3)
+    real = Records.standing
+
+    def standing(*given: Any) -> Standing:
+        together.wait(timeout=60)
+        return real(*given)
+
+    monkeypatch.setattr(Records, "standing", standing)
+    assert counts(run(here, out, work=_NOTHING_LOADS)) == (0, 3, 0, 0)
+
+
+def test_no_more_is_looked_at_than_a_few_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = corpus(tmp_path / "in", {f"{n:02}": "interrupt" if n == 0 else "x" for n in range(40)})
+    seen: list[str] = []
+    real = Records.standing
+
+    def standing(self: Records, record: Any, recording: Any, *rest: Any) -> Standing:
+        seen.append(recording.file_id)
+        return real(self, record, recording, *rest)
+
+    monkeypatch.setattr(Records, "standing", standing)
+    with pytest.raises(KeyboardInterrupt):
+        run(here, tmp_path / "out")
+    assert 1 <= len(seen) <= 9
 
 
 def test_failed_recordings_are_tried_again(here: Path, tmp_path: Path) -> None:

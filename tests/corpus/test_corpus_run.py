@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from voxport.runtime.annotation.turns import Turn, Turns
 from voxport.runtime.corpus import run as corpus_run
 from voxport.runtime.corpus import table
 from voxport.runtime.corpus.records import FOLDER, configuration_sha256
+from voxport.runtime.corpus.report import Failure
 from voxport.runtime.recordings import writing
 
 _CONTENTS = {"b": "two", "a": "one", "x": "bad"}
@@ -85,10 +87,10 @@ def test_the_report_says_how_it_went(tmp_path: Path) -> None:
     heard = Heard()
     report = run([str(here), str(tmp_path / "empty")], out, watcher=heard)
     assert heard.reports == [report]
-    assert report.failures == {
-        str(here / "x.wav"): "cannot be read as audio: it is bad",
-        str(tmp_path / "empty"): "no audio file in this folder",
-    }
+    assert report.failures == [
+        Failure(str(tmp_path / "empty"), "no audio file in this folder"),
+        Failure(str(here / "x.wav"), "cannot be read as audio: it is bad", "x"),
+    ]
     assert report.seconds.keys() == {"hashing", "reading", "thinking"}
     assert (report.seconds["reading"], report.seconds["thinking"]) == (0.5, 1.5)
     assert sum(report.shares.values()) == pytest.approx(1)
@@ -98,12 +100,24 @@ def test_the_report_says_how_it_went(tmp_path: Path) -> None:
     assert told["files"] == {"done": 2, "skipped": 0, "failed": 1, "not_done": 0}
     assert told["audio_hours"] == pytest.approx(20 / 3600)
     assert told["stages"]["thinking"]["share"] == pytest.approx(report.shares["thinking"])
-    assert told["failures"][1]["source"] == str(here / "x.wav")
+    assert told["failures"] == list(map(asdict, report.failures))
     assert told["der"] is None
-    assert told["engine"] == {"name": "local", "jobs": 1, "files_at_once": 1}
+    assert told["engine"] == {"name": "local", "jobs": 1, "files_at_once": 1, "workers": 1}
     assert told["configuration"] == CONFIGURATION
     assert told["configuration_sha256"] == configuration_sha256(CONFIGURATION)
     assert told["versions"].keys() == {"voxport", "python"}
+
+
+def test_two_ids_of_one_file_fail_each(tmp_path: Path) -> None:
+    corpus(tmp_path, {"x": "bad"})
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("path,id\nx.wav,one\nx.wav,two\n")
+    report = run(manifest, tmp_path / "out")
+    assert counts(report) == (0, 0, 2, 0)
+    assert [(each.source, each.file_id) for each in report.failures] == [
+        (str(tmp_path / "x.wav"), "one"),
+        (str(tmp_path / "x.wav"), "two"),
+    ]
 
 
 def test_a_defect_is_told_in_full(tmp_path: Path) -> None:
@@ -112,7 +126,7 @@ def test_a_defect_is_told_in_full(tmp_path: Path) -> None:
         corpus(tmp_path / "in", {"a": "defect", "b": "two"}), tmp_path / "out", watcher=heard
     )
     assert counts(report) == (1, 0, 1, 0)
-    assert list(report.failures.values()) == ["unexpected ZeroDivisionError: by a file"]
+    assert [each.reason for each in report.failures] == ["unexpected ZeroDivisionError: by a file"]
     assert heard.traces[0].startswith("Traceback")
 
 
@@ -121,7 +135,7 @@ def test_a_recording_may_not_be_called_as_the_report(
 ) -> None:
     monkeypatch.setattr(corpus_run.report, "NAME", "a.rttm")
     report = run(corpus(tmp_path / "in", {"a": "one"}), tmp_path / "out")
-    assert list(report.failures.values()) == [
+    assert [each.reason for each in report.failures] == [
         "a.rttm is the run's own: give the recording another id"
     ]
 
@@ -211,7 +225,10 @@ def test_a_full_disk_stops_the_run_and_keeps_what_is_done(
         report = run(here, out, watcher=heard)
     assert (report.status, counts(report)) == ("stopped", (1, 0, 1, 2))
     reason = f"{out}: results cannot be written: {os.strerror(number)}"
-    assert report.failures == {str(here / "b.wav"): reason, "report.json": reason}
+    assert report.failures == [
+        Failure(str(here / "b.wav"), reason, "b"),
+        Failure("report.json", reason),
+    ]
     assert heard.problems == [f"{here / 'b.wav'}: {reason}", f"report.json: {reason}"]
     assert sorted(results(out)) == ["a.rttm"]
     again = run(here, out)
@@ -233,7 +250,7 @@ from corpus_files import counts, run
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 report = run(Path(sys.argv[1]), Path(sys.argv[2]))
 print(report.status, *counts(report))
-print(*report.failures.values(), sep="\\n")
+print(*(each.reason for each in report.failures), sep="\\n")
 """
 
 

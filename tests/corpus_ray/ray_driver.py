@@ -1,13 +1,14 @@
 """The driver of a run on Ray, in a process of its own: what comes of it, as lines of JSON.
 
 Usage: python ray_driver.py JOB, with JOB as JSON: address, opened ([name, arguments...]), files,
-and more arguments of ``RayWorkers``.
+and more arguments of ``RayWorkers``. SIGTERM is told, and nothing more comes of it.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from voxport.runtime.errors import VoxportError
 
 
 def main(job: dict[str, Any]) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: say(terminated=True))
     name, *arguments = job.pop("opened")
     opened = functools.partial(getattr(ray_works, name), *arguments)
     recordings = [ray_works.recording(Path(each)) for each in job.pop("files")]

@@ -20,7 +20,8 @@ def recording(path: Path) -> Recording:
 
 @contextmanager
 def obeying(log: str) -> Iterator[Work]:
-    """A work that obeys a file: ``poison``, ``bad``, ``wait SECONDS``, ``until FILE``, ``cards``.
+    """A work that obeys a file: ``poison``, ``bad``, ``wait SECONDS``, ``until FILE``, ``cards``,
+    ``lost FILE``: unless there is FILE, make it and fail as with a card that is lost.
 
     Anything else is echoed. Every beginning leaves a file NAME.PID in the folder ``log``.
     """
@@ -33,6 +34,9 @@ def obeying(log: str) -> Iterator[Work]:
             os.kill(os.getpid(), signal.SIGKILL)
         if order == "bad":
             raise AudioError("it is bad")
+        if order == "lost" and not Path(values[0]).exists():
+            Path(values[0]).touch()
+            raise DeviceError("CUDA failure 719")
         if order == "wait":
             time.sleep(float(values[0]))
         while order == "until" and not Path(values[0]).exists():

@@ -20,6 +20,8 @@ import soundfile
 import tiny_diarization
 from ray_cluster import RayCluster, needs_ray, ray_cluster
 from voxport.runtime.annotation.rttm import read_rttm
+from voxport.runtime.errors import ArtifactNotFoundError
+from voxport.runtime.locate import find_models
 
 pytestmark = needs_ray
 _NUM_CLIPS = 200
@@ -101,14 +103,16 @@ def given(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("given")
     if request.param == "tiny":
         return Given(folder, tiny_diarization.publish(folder / "models"), *_TINY_STEP)
-    models = Path(os.environ.get("VOXPORT_MODELS", ""))
-    if not (models / "manifest.json").is_file() or models == Path():
-        pytest.skip("no real networks: set VOXPORT_MODELS to a folder of `voxport export`")
+    try:
+        models = find_models().absolute()
+    except ArtifactNotFoundError as error:
+        pytest.skip(f"needs exported artifacts: {error}")
     return Given(folder, models)
 
 
-@pytest.fixture
-def cluster() -> Iterator[RayCluster]:
+@pytest.fixture(scope="module")
+def cluster(given: Given) -> Iterator[RayCluster]:
+    """Of these networks' tests; the last one takes a node away."""
     with ray_cluster(num_nodes=2) as started:
         yield started
 
@@ -125,6 +129,20 @@ def ended(process: subprocess.Popen[str]) -> str:
     """What a run said, when it has ended."""
     _, said = process.communicate(timeout=_LIMIT_S)
     return said
+
+
+def test_sigterm_ends_a_run_as_ctrl_c_does(
+    given: Given, cluster: RayCluster, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    with given.running(cluster, output) as run:
+        until(lambda: len(results(output)) >= 20, run)
+        run.terminate()
+        said = ended(run)
+    assert run.returncode == 130, said
+    assert json.loads((output / "report.json").read_text())["status"] == "interrupted"
+    assert results(output).items() < given.expected.items()
+    assert leftover_workers(cluster) == []
 
 
 def test_a_corpus_survives_a_node_and_a_full_disk(
@@ -153,6 +171,13 @@ def test_a_corpus_survives_a_node_and_a_full_disk(
     assert results(output) == given.expected
     _check_report(output, num_before=len(before) // 2)
     _check_table(output)
+
+
+def leftover_workers(cluster: RayCluster) -> list[int]:
+    end_s = time.monotonic() + _LIMIT_S
+    while (found := cluster.worker_pids()) and time.monotonic() < end_s:
+        time.sleep(0.1)
+    return found
 
 
 def _check_report(output: Path, num_before: int) -> None:

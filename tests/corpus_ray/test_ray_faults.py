@@ -59,6 +59,9 @@ class Run:
     def of(self, key: str) -> dict[Any, dict[str, Any]]:
         return {each[key]: each for each in self.lines if key in each}
 
+    def terminate(self) -> None:
+        self._process.terminate()
+
     def stop(self, kind: int = signal.SIGKILL) -> int:
         self._timer.cancel()
         if self._process.poll() is None:
@@ -136,6 +139,23 @@ def test_a_poisoned_file_is_listed_and_the_others_are_done(start: Callable[..., 
     assert [name for name, each in found.items() if each["problem"]] == ["poison"]
 
 
+def test_an_actor_that_answers_with_an_error_of_its_own_is_replaced(
+    start: Callable[..., Run], tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    run = start({"a": f"lost {gate}", **{f"r{n}": "wait 0.1" for n in range(6)}}, workers=1)
+    run.to_the_end()
+    found = run.of("name")
+    assert len(found) == 7
+    assert all(not each["problem"] for each in found.values())
+    assert [(each["lost"], each["reason"]) for each in run.lines if "lost" in each] == [
+        (0, "CUDA failure 719")
+    ]
+    # The first process has ended; the second one did all of it.
+    assert len(list((tmp_path / "log").glob("a.*"))) == 2
+    assert len({each.suffix for each in (tmp_path / "log").glob("*.*")}) == 2
+
+
 def test_an_idle_worker_that_dies_is_noticed(start: Callable[..., Run], tmp_path: Path) -> None:
     run = start({"a": "wait 5", "b": "wait 0.1"})
     while "name" not in run.next():
@@ -194,6 +214,17 @@ def test_an_interrupted_run_leaves_no_workers(
     pid_of(tmp_path / "log", "a")
     assert run.stop(signal.SIGINT) != 0
     _eventually(lambda: None if cluster.worker_pids() else True)
+
+
+def test_a_caller_keeps_its_handler_of_sigterm(start: Callable[..., Run], tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    run = start({"a": f"until {gate}"})
+    pid_of(tmp_path / "log", "a")
+    run.terminate()
+    assert [run.next(), run.next()] == [{"count": 2}, {"terminated": True}]
+    gate.touch()
+    run.to_the_end()
+    assert run.of("name")["a"]["problem"] == ""
 
 
 # The last ones: they add a node, and take some away.

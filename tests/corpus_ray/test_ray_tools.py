@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import signal
 import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 import ray_works
 from voxport.runtime.corpus.ray_actor import RayWorker
-from voxport.runtime.corpus.ray_tools import first_line, import_ray, reason
+from voxport.runtime.corpus.ray_tools import _own_sigterm, first_line, import_ray, reason
 from voxport.runtime.corpus.ray_workers import RayWorkers, _fits
 from voxport.runtime.errors import MissingDependencyError, OptionsError, WorkersError
 
@@ -65,6 +67,46 @@ def test_without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'voxport\[ray\]'"):
         import_ray()
+
+
+class TerminatedError(Exception):
+    pass
+
+
+def _terminated(*_: object) -> None:
+    raise TerminatedError
+
+
+@pytest.fixture
+def _handler() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, _terminated)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def _start_ray(then: Callable[[], None]) -> None:
+    """As ``ray.init`` does."""
+    with _own_sigterm():
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+        then()
+
+
+@pytest.mark.usefixtures("_handler")
+def test_sigterm_while_ray_starts_is_the_callers() -> None:
+    with pytest.raises(TerminatedError):
+        _start_ray(lambda: signal.raise_signal(signal.SIGTERM))
+    assert signal.getsignal(signal.SIGTERM) is _terminated
+
+
+@pytest.mark.usefixtures("_handler")
+@pytest.mark.parametrize("error", [ConnectionError("none"), SystemExit(1)])
+def test_an_error_of_ray_leaves_the_handler(error: BaseException) -> None:
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        _start_ray(fail)
+    assert signal.getsignal(signal.SIGTERM) is _terminated
 
 
 @pytest.mark.parametrize(
