@@ -6,7 +6,7 @@ offset; 96 frames are an example. Framing, window and FFT are a strided convolut
 frames into examples is one too, with the identity as its kernel: exact, and without slices.
 
 Samples and weights are split (see ``split_kernels``): without, what rounding leaves of a tone of
-full scale in other bands changes their logarithm by 2.4e-4.
+full scale in other bands changes their logarithm by up to 2.7e-4.
 
 Source of the numerics: ``mel_features.py`` and ``vggish_input.py`` of Google's VGGish
 (tensorflow/models, research/audioset/vggish).

@@ -15,7 +15,7 @@ from ..errors import (
     UnsafeCheckpointError,
 )
 from .npz_file import is_npz, read_npz
-from .restricted import StandIn
+from .pickle_machine import StandIn
 from .safetensors_file import read_safetensors
 from .torch_file import read_torch_zip
 from .torch_legacy import is_torch_legacy, read_torch_legacy

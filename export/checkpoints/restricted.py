@@ -10,15 +10,16 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
-from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Mapping
+import struct
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NoReturn
 
 import torch
 from torch import Tensor
 
 from ..errors import CorruptCheckpointError, UnsafeCheckpointError
+from .pickle_machine import Call, PickleMachine, StandIn, checked_keys
 
 # Far above any checkpoint's pickle, whose tensors lie outside it.
 MAX_PICKLE_BYTES = 16 << 20
@@ -32,6 +33,7 @@ MALFORMED = (
     TypeError,
     ValueError,
     OverflowError,
+    struct.error,
     MemoryError,
     RuntimeError,
 )
@@ -69,40 +71,8 @@ _INERT = frozenset(
     }
 )
 _INERT_PACKAGES = ("pyannote.", "pytorch_lightning.", "lightning.", "lightning_fabric.")
-_PLAIN: Mapping[tuple[str, str], type] = MappingProxyType(
-    {
-        ("collections", "OrderedDict"): OrderedDict,
-        ("collections", "defaultdict"): defaultdict,
-        ("builtins", "set"): set,
-        ("__builtin__", "set"): set,
-        ("torch", "Size"): tuple,
-    }
-)
-
-
-class StandIn(dict[object, object]):
-    """In place of an object of a class that is not to be imported: what the pickle said of it.
-
-    A dictionary, because some of these classes are; ``arguments`` are those it was made with
-    and ``state`` is what was to be restored into it.
-    """
-
-    arguments: tuple[object, ...]
-    state: object
-
-    def __new__(cls, *arguments: object, **_: object) -> StandIn:
-        made = super().__new__(cls)
-        made.arguments = arguments
-        made.state = None
-        return made
-
-    def __init__(self, *_: object, **__: object) -> None:
-        super().__init__()
-
-    def __setstate__(self, state: object) -> None:
-        self.state = state
-
-    __hash__ = object.__hash__  # type: ignore[assignment]
+# More than any layer's; a list of axes may be used for many tensors.
+_MAX_AXES = 16
 
 
 class StorageKind:
@@ -114,19 +84,12 @@ class StorageKind:
         self.dtype = dtype
 
 
-class _Call:
-    """A function of ours that a pickle may call; unlike a function, nothing can be set on it."""
-
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Callable[..., Tensor]) -> None:
-        self._function = function
-
-    def __call__(self, *arguments: object) -> Tensor:
-        return self._function(*arguments)
-
-    def __setstate__(self, state: object) -> NoReturn:
-        raise UnsafeCheckpointError("the pickle tries to alter a function of its reader")
+def flat_tensor(data: bytearray, dtype: torch.dtype) -> Tensor:
+    """The numbers in ``data``, which it shares; its storage cannot be resized."""
+    count = len(data) // dtype.itemsize
+    # torch takes no empty buffer, and gives an empty tensor of its own a storage that can grow.
+    buffer = data if count else bytearray(dtype.itemsize)
+    return torch.frombuffer(buffer, dtype=dtype, count=max(count, 1))[:count]
 
 
 def rebuild_tensor(
@@ -136,6 +99,8 @@ def rebuild_tensor(
     if not (isinstance(storage, Tensor) and storage.ndim == 1):
         raise CorruptCheckpointError("a tensor is not built on a storage")
     sizes, strides, start = _naturals(size), _naturals(stride), _naturals((offset,))[0]
+    if max(len(sizes), len(strides)) > _MAX_AXES:
+        raise CorruptCheckpointError(f"a tensor has {len(sizes)} axes")
     if len(sizes) != len(strides):
         raise CorruptCheckpointError(f"a tensor of size {sizes} has strides {strides}")
     count = 1
@@ -143,7 +108,7 @@ def rebuild_tensor(
         count *= length
     last = start + sum((length - 1) * step for length, step in zip(sizes, strides, strict=True))
     # Counting elements too refuses a few bytes that are repeated (stride 0) into a huge tensor.
-    if count > storage.numel() or (count > 0 and last >= storage.numel()):
+    if max(count, start) > storage.numel() or (count > 0 and last >= storage.numel()):
         raise CorruptCheckpointError(
             f"a tensor of size {sizes} needs more numbers than its storage of {storage.numel()} has"
         )
@@ -165,25 +130,60 @@ def _naturals(values: object) -> tuple[int, ...]:
     return numbers
 
 
-class _Reader(pickle.Unpickler):
+def _ordered_dict(items: object = ()) -> OrderedDict[object, object]:
+    # How Python 2 wrote one.
+    pairs = [_sequence(each) for each in _sequence(items)]
+    checked_keys(key for key, _ in pairs)
+    return OrderedDict((key, value) for key, value in pairs)
+
+
+def _set(items: object = ()) -> set[object]:
+    checked_keys(_sequence(items))
+    return set(_sequence(items))
+
+
+def _dict(*_: object) -> dict[object, object]:
+    # Without the factory, which a look-up of ours would call.
+    return {}
+
+
+def _size(lengths: object = ()) -> tuple[object, ...]:
+    return tuple(_sequence(lengths))
+
+
+def _sequence(items: object) -> Sequence[object]:
+    if not isinstance(items, (list, tuple)):
+        raise CorruptCheckpointError("a container is not made of a list")
+    return items
+
+
+_CALLS: Mapping[tuple[str, str], Call] = MappingProxyType(
+    {
+        ("collections", "OrderedDict"): Call(_ordered_dict),
+        ("collections", "defaultdict"): Call(_dict),
+        ("builtins", "set"): Call(_set),
+        ("__builtin__", "set"): Call(_set),
+        ("torch", "Size"): Call(_size),
+        ("torch._utils", "_rebuild_tensor_v2"): Call(rebuild_tensor),
+        ("torch._utils", "_rebuild_parameter"): Call(_rebuild_parameter),
+    }
+)
+
+
+class _Reader(PickleMachine):
     def __init__(self, data: bytes, read_storage: Callable[[object], Tensor]) -> None:
-        super().__init__(io.BytesIO(data))
+        super().__init__(data)
         self._read_storage = read_storage
 
     def find_class(self, module_name: str, global_name: str) -> object:
         """The stand-in for a global; raises UnsafeCheckpointError for all but the known ones."""
         key = (module_name, global_name)
-        if key in _PLAIN:
-            return _PLAIN[key]
+        if key in _CALLS:
+            return _CALLS[key]
         if module_name == "torch" and global_name in _STORAGES:
             return StorageKind(_STORAGES[global_name])
-        if key == ("torch._utils", "_rebuild_tensor_v2"):
-            return _Call(rebuild_tensor)
-        if key == ("torch._utils", "_rebuild_parameter"):
-            return _Call(_rebuild_parameter)
         if key in _INERT or module_name.startswith(_INERT_PACKAGES):
-            # A new class each time, so that one file leaves no trace for the next.
-            return type(global_name, (StandIn,), {})
+            return StandIn
         raise UnsafeCheckpointError(
             f"loading it would call '{module_name}.{global_name}', which no checkpoint of these "
             "networks needs; nothing was run"
@@ -195,14 +195,11 @@ class _Reader(pickle.Unpickler):
 
 
 def _scan(data: bytes) -> int:
-    """Refuse what the interpreter's own reader is not hardened against; where the pickle ends."""
+    """Where the pickle ends; raises UnsafeCheckpointError for the one table outside of it."""
     stream = io.BytesIO(data)
-    for opcode, argument, _ in pickletools.genops(stream):
+    for opcode, _, _ in pickletools.genops(stream):
         if opcode.name.startswith("EXT"):
             raise UnsafeCheckpointError("its pickle refers to the interpreter's extension registry")
-        # The memo is an array as long as its largest index, whatever is stored in it.
-        if opcode.name.endswith("PUT") and isinstance(argument, int) and argument > len(data):
-            raise CorruptCheckpointError("its pickle has a memo index beyond its own length")
     return stream.tell()
 
 

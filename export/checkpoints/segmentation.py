@@ -17,7 +17,7 @@ from torch import Tensor
 from ...graphs import PowersetConfig, SegmentationConfig
 from ..errors import UnsupportedArchitectureError
 from .content import Content, as_mapping
-from .restricted import StandIn
+from .pickle_machine import StandIn
 from .tensors import dimensions, numbered
 
 _MONO_LABEL = 1  # pyannote.audio's Problem.MONO_LABEL_CLASSIFICATION

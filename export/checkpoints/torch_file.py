@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CorruptCheckpointError, UnsafeCheckpointError
-from .restricted import StorageKind, read_pickle
+from .restricted import StorageKind, flat_tensor, read_pickle
 
 
 def read_torch_zip(stream: IO[bytes]) -> object:
@@ -102,9 +102,5 @@ class _Archive:
                 data = bytearray(self._archive.read(f"{self._root}data/{key}"))
             except KeyError as error:
                 raise CorruptCheckpointError(f"storage {key} is not in the file") from error
-            count = len(data) // dtype.itemsize
-            flat = torch.empty(0, dtype=dtype)
-            if count:
-                flat = torch.frombuffer(data, dtype=dtype, count=count)
-            self._storages[key, dtype] = flat
+            flat = self._storages[key, dtype] = flat_tensor(data, dtype)
         return flat

@@ -11,12 +11,10 @@ from __future__ import annotations
 import os
 from typing import IO, NoReturn
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from ..errors import CorruptCheckpointError
-from .restricted import MAX_PICKLE_BYTES, StorageKind, pickle_end, read_pickle
+from .restricted import MAX_PICKLE_BYTES, StorageKind, flat_tensor, pickle_end, read_pickle
 
 # A pickle of 0x1950a86a20f9469cfc6c, after the byte of its protocol.
 _MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")
@@ -45,6 +43,7 @@ class _Legacy:
         self._unclaimed_bytes = stream.seek(0, os.SEEK_END)
         stream.seek(_PROTOCOL_BYTES + len(_MAGIC))
         self._storages: dict[str, Tensor] = {}
+        self._buffers: dict[str, bytearray] = {}
 
     def load(self) -> object:
         if self._plain() != _VERSION:
@@ -92,7 +91,8 @@ class _Legacy:
             self._unclaimed_bytes -= count * kind.dtype.itemsize
             if self._unclaimed_bytes < 0:
                 raise CorruptCheckpointError("its storages claim more bytes than the file has")
-            flat = self._storages[key] = torch.empty(count, dtype=kind.dtype)
+            data = self._buffers[key] = bytearray(count * kind.dtype.itemsize)
+            flat = self._storages[key] = flat_tensor(data, kind.dtype)
         if (flat.numel(), flat.dtype) != (count, kind.dtype):
             raise CorruptCheckpointError(f"storage {key} is referred to in two ways")
         return flat
@@ -104,12 +104,11 @@ class _Legacy:
             raise CorruptCheckpointError(
                 f"storage {key} claims {flat.numel()} numbers, but {count} are in the file"
             )
-        size_bytes = count * flat.element_size()
-        data = self._stream.read(size_bytes)
-        if len(data) != size_bytes:
+        data = self._buffers[key]
+        read = self._stream.read(len(data))
+        if len(read) != len(data):
             raise CorruptCheckpointError("truncated; download or copy it again")
-        if count:
-            flat.view(torch.uint8).numpy()[:] = np.frombuffer(data, np.uint8)
+        data[:] = read
 
 
 def _refuse_storage(_: object) -> NoReturn:

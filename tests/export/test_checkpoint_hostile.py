@@ -144,7 +144,7 @@ OVERSTATED = {
     "negative": (tensor_pickle("0", 4, ints(2), ints(-1)), "stride"),
     "product": (tensor_pickle("0", 4, ints(1 << 62, 4), ints(4, 1)), "needs"),
     "absent": (tensor_pickle("7", 4, ints(4), ints(1)), "storage 7"),
-    "memo": (b"\x80\x02Nr\xff\xff\xff\x7f.", "memo index"),
+    "memo": (b"\x80\x02Nr\xff\xff\xff\x7f.", "not weights"),
     "string": (b"\x80\x04\x8d" + struct.pack("<Q", 1 << 40) + b"x.", "malformed"),
     "cut off": (pickle.dumps({"w": [1, 2, 3]})[:-4], "malformed"),
     "no value": (b".", "malformed"),

@@ -20,6 +20,7 @@ MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
 VERSION = pickle.dumps(1001, protocol=2)
 SYSTEM = pickle.dumps({"protocol_version": 1001, "little_endian": True}, protocol=2)
 KEYS = pickle.dumps(["0"], protocol=2)
+KEYS_NONE = pickle.dumps([], protocol=2)
 NUMBERS = struct.pack("<q4f", 4, 1.0, 2.0, 3.0, 4.0)
 
 
@@ -107,7 +108,7 @@ MALFORMED = {
     "truncated": (file(tensor())[:-1], "truncated"),
     "no numbers": (file(tensor(), numbers=b""), "but 0 are"),
     "a tensor too early": (file(tensor(), system=tensor()), "where a torch file has none"),
-    "memo": (file(b"\x80\x02Nr\xff\xff\xff\x7f."), "memo index"),
+    "memo": (file(b"\x80\x02Nr\xff\xff\xff\x7f.", KEYS_NONE, b""), "not weights"),
     "no value": (MAGIC, "malformed"),
 }
 

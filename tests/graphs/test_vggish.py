@@ -56,7 +56,7 @@ def test_examples_are_those_of_the_formulas(name: str) -> None:
     expected = reference.vggish_examples(SIGNALS[name], GOOGLE)
     observed = _examples(SIGNALS[name])
     assert observed.shape == expected.shape == (10, 96, 64)
-    # 1e-5 is measured; in one convolution tones would come to 2.4e-4.
+    # 1e-5 is measured; in one convolution tones would come to 2.7e-4.
     assert np.abs(observed - expected).max() < 3e-5
 
 
