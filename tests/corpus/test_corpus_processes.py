@@ -133,20 +133,28 @@ run(Path(sys.argv[1]), Path(sys.argv[2]), jobs=2)
 """
 
 
+def _driver(here: Path, output: Path) -> subprocess.Popen[str]:
+    """A run of two processes, in a group of its own; it says when it has begun."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _DRIVER, str(here), str(output)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_processes_end_with_the_one_that_started_them(tmp_path: Path, number: int) -> None:
     """Killed alone, or by Ctrl-C, which all processes of a terminal get."""
     marker = tmp_path / "marker"
     here = corpus(tmp_path / "in", {"a": f"wait {marker}"})
-    process = subprocess.Popen(
-        [sys.executable, "-c", _DRIVER, str(here), str(tmp_path / "out")],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = _driver(here, tmp_path / "out")
     with process:
         waiting(marker)
         (os.kill if number == signal.SIGKILL else os.killpg)(process.pid, number)
@@ -162,17 +170,8 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path, number: in
 @pytest.mark.parametrize("delay_s", [0.02, 0.1, 0.2])
 def test_an_interrupt_while_processes_start_is_told_once(tmp_path: Path, delay_s: float) -> None:
     here = corpus(tmp_path / "in", {"a": f"wait {tmp_path / 'marker'}"})
-    process = subprocess.Popen(
-        [sys.executable, "-c", _DRIVER, str(here), str(tmp_path / "out")],
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = _driver(here, tmp_path / "out")
     with process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
         time.sleep(delay_s)
         os.killpg(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=60)
