@@ -84,6 +84,26 @@ class StorageKind:
         self.dtype = dtype
 
 
+def storage_reference(reference: object, *rest: None) -> tuple[StorageKind, str, int]:
+    """Element type, key and count of numbers of a persistent id, which must end in ``rest``.
+
+    Raises:
+        CorruptCheckpointError: it is malformed.
+    """
+    if isinstance(reference, tuple) and len(reference) == 5 + len(rest):
+        tag, kind, key, _, count, *end = reference
+        if (
+            tag == "storage"
+            and isinstance(kind, StorageKind)
+            and isinstance(key, str)
+            and isinstance(count, int)
+            and count >= 0
+            and all(each is None for each in end)
+        ):
+            return kind, key, count
+    raise CorruptCheckpointError("a storage reference is malformed")
+
+
 def flat_tensor(data: bytearray, dtype: torch.dtype) -> Tensor:
     """The numbers in ``data``, which it shares; its storage cannot be resized."""
     count = len(data) // dtype.itemsize

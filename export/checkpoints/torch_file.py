@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CorruptCheckpointError, UnsafeCheckpointError
-from .restricted import StorageKind, flat_tensor, read_pickle
+from .restricted import flat_tensor, read_pickle, storage_reference
 
 
 def read_torch_zip(stream: IO[bytes]) -> object:
@@ -76,17 +76,7 @@ class _Archive:
         return read_pickle(self._archive.read(f"{self._root}data.pkl"), self._storage)
 
     def _storage(self, reference: object) -> Tensor:
-        if not (isinstance(reference, tuple) and len(reference) == 5):
-            raise CorruptCheckpointError("a storage reference is malformed")
-        tag, kind, key, _, count = reference
-        if not (
-            tag == "storage"
-            and isinstance(kind, StorageKind)
-            and isinstance(key, str)
-            and isinstance(count, int)
-            and count >= 0
-        ):
-            raise CorruptCheckpointError("a storage reference is malformed")
+        kind, key, count = storage_reference(reference)
         flat = self._flat(key, kind.dtype)
         if count > flat.numel():
             raise CorruptCheckpointError(

@@ -14,7 +14,13 @@ from typing import IO, NoReturn
 from torch import Tensor
 
 from ..errors import CorruptCheckpointError
-from .restricted import MAX_PICKLE_BYTES, StorageKind, flat_tensor, pickle_end, read_pickle
+from .restricted import (
+    MAX_PICKLE_BYTES,
+    flat_tensor,
+    pickle_end,
+    read_pickle,
+    storage_reference,
+)
 
 # A pickle of 0x1950a86a20f9469cfc6c, after the byte of its protocol.
 _MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")
@@ -74,18 +80,8 @@ class _Legacy:
 
     def _storage(self, reference: object) -> Tensor:
         """The tensor that a storage's numbers are read into once its place in the file is known."""
-        if not (isinstance(reference, tuple) and len(reference) == 6):
-            raise CorruptCheckpointError("a storage reference is malformed")
-        tag, kind, key, _, count, view = reference
-        if not (
-            tag == "storage"
-            and isinstance(kind, StorageKind)
-            and isinstance(key, str)
-            and isinstance(count, int)
-            and count >= 0
-            and view is None
-        ):
-            raise CorruptCheckpointError("a storage reference is malformed")
+        # No view of another storage.
+        kind, key, count = storage_reference(reference, None)
         flat = self._storages.get(key)
         if flat is None:
             self._unclaimed_bytes -= count * kind.dtype.itemsize

@@ -61,7 +61,6 @@ class DiarizationWork:
         """
         from .diarizer import Diarizer  # noqa: PLC0415 -- loads the networks' libraries
 
-        own = {} if self.options == DEFAULT_OPTIONS else {"options": self.options}
         with Diarizer(
             models=self.models,
             device=self.device,
@@ -70,7 +69,7 @@ class DiarizationWork:
             settings=self.settings,
             fallback=self.fallback,
             threads=self.threads,
-            **own,
+            options=self.options,
         ) as diarizer:
 
             def work(recording: Recording, audio: AudioSource, bar: ProgressBar) -> Answer:

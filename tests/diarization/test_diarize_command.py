@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from diarize_fixtures import fake, run
 from fake_diarizer import EXCLUSIVE, TURNS, FakeDiarizer, Run, audio, names
+from voxport.runtime import Options
 from voxport.runtime.annotation.rttm import read_rttm
 from voxport.runtime.cli import main
 from voxport.runtime.diarization import diarizer
@@ -222,7 +223,7 @@ def test_networks_are_loaded_once_with_what_was_asked_for(tmp_path: Path, run: R
     settings = made.pop("settings")
     assert (settings.mode, settings.step_s, settings.threshold) == ("exact", 2.0, 0.7)
     told = {"device": "cpu", "precision": "int8", "embedding": "e", "fallback": True, "threads": 3}
-    assert made == {"models": Path("m"), **told}
+    assert made == {"models": Path("m"), "options": Options(), **told}
     bounds = {"num_speakers": 2, "min_speakers": 1, "max_speakers": 4}
     assert [each for _, each in FakeDiarizer.heard] == [bounds, bounds]
 
@@ -238,6 +239,7 @@ def test_defaults_are_those_of_the_library(tmp_path: Path, run: Run) -> None:
         "embedding": None,
         "fallback": False,
         "threads": None,
+        "options": Options(),
     }
 
 
